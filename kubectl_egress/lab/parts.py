@@ -1,0 +1,91 @@
+"""What the lab's parts ask of each other: the API server of its store and its node, the node of istiod."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Body = Mapping[str, Any]
+
+
+class LabRefusal(Exception):
+    """A shape that the lab does not model: refused with a sentence, never approximated."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEvent:
+    """One change of the store: ADDED, MODIFIED or DELETED, of an object of a resource (`pods`, `serviceentries`, …)."""
+
+    type: str
+    resource: str
+    object: Body
+
+
+class Store(Protocol):
+    """The objects, in memory; every method is called on the event loop's thread. Bodies are copies."""
+
+    def list(self, resource: str, namespace: str | None = None) -> list[Body]: ...
+    def get(self, resource: str, namespace: str, name: str) -> Body | None: ...
+    def create(self, resource: str, body: Body) -> Body: ...
+    def update(self, resource: str, body: Body) -> Body: ...
+    def patch_status(self, resource: str, namespace: str, name: str, status: Body) -> Body | None: ...
+    def delete(self, resource: str, namespace: str, name: str) -> None: ...
+    def remove(self, resource: str, namespace: str, name: str) -> None:
+        """Take a terminating pod away for good, once its processes are gone."""
+        ...
+
+    def subscribe(self) -> AsyncIterator[StoreEvent]:
+        """First an ADDED for everything that is there, then every change."""
+        ...
+
+
+class Node(Protocol):
+    """What the API server asks of the node that runs the pods."""
+
+    async def connect(self, pod: Body, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a port on the pod's loopback (port-forward); ConnectionError if nobody listens."""
+        ...
+
+    async def exec(self, pod: Body, container: str, command: Sequence[str], *, stdin: bool, tty: bool) -> Process:
+        """Start a command in the container, with pipes; FileNotFoundError if it is not there."""
+        ...
+
+    def logs(self, pod: Body, container: str, *, follow: bool, tail: int | None, previous: bool) -> AsyncIterator[bytes]:
+        """The container's output."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfiguration:
+    """What istiod has one sidecar do: Envoy resources (v3 JSON), each list in a stable order."""
+
+    clusters: tuple[Body, ...]
+    listeners: tuple[Body, ...]
+    routes: tuple[Body, ...]
+
+
+class Istiod(Protocol):
+    """The embedded istiod: pure functions over objects."""
+
+    def admit(self, body: Body) -> None:
+        """Raise LabRefusal for a mesh object of a shape that is not modelled, or that the real one refuses."""
+        ...
+
+    def inject(self, pod: Body, namespace: Body) -> Body:
+        """The pod with its sidecar, or as it was (label and annotation rules of the real injector)."""
+        ...
+
+    def bootstrap(self, pod: Body, directory: str, *, mark: int | None) -> Body:
+        """Envoy's bootstrap: admin on 127.0.0.1:15000, xDS from the files lds.json, cds.json, rds.json in `directory`.
+
+        `mark`: SO_MARK for every upstream socket, where the proxy has no UID of its own.
+        """
+        ...
+
+    def configuration(self, pod: Body, objects: Sequence[Body]) -> ProxyConfiguration:
+        """The proxy's configuration, from the namespaces and mesh objects (ServiceEntry, DestinationRule, VirtualService,
+        Sidecar, Service) that there are."""
+        ...
