@@ -1,0 +1,14 @@
+"""Manifests: text to Documents, edits spliced into the text, new objects to text. The only importer of `ruamel`.
+
+Nothing is loaded and dumped again: what is rewritten is rewritten by offset, and what results is read again and
+compared before anybody gets it.
+"""
+
+from __future__ import annotations
+
+from kubectl_egress.manifests.host_aliases import insert_host_alias
+from kubectl_egress.manifests.reading import lines, parse
+from kubectl_egress.manifests.splicing import splice
+from kubectl_egress.manifests.writing import dump
+
+__all__ = ["dump", "insert_host_alias", "lines", "parse", "splice"]

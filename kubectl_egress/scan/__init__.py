@@ -1,0 +1,8 @@
+"""What the pods of a workload call, as far as its pod template and the ConfigMaps that it reads say so."""
+
+from __future__ import annotations
+
+from kubectl_egress.scan.call_sites import REASON_COMMENT, REASON_COMPOSED, REASON_KUBELET, scan
+from kubectl_egress.scan.references import config_map_references
+
+__all__ = ["REASON_COMMENT", "REASON_COMPOSED", "REASON_KUBELET", "config_map_references", "scan"]

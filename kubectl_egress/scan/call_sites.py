@@ -1,0 +1,123 @@
+"""What the pods of a workload call, as far as its pod template and the ConfigMaps that it reads say so.
+
+Everything is read where it stands: a call site's address is the address of the string in its own object.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from kubectl_egress import kinds
+from kubectl_egress.model import Body, CallSite, Document, Ref, Steps, Url
+from kubectl_egress.places import KUBELET_PLACES, Place, matches, strings_at
+from kubectl_egress.scan.strings import Found, Reader
+from kubectl_egress.urls import external, find_urls
+
+REASON_COMMENT = "in a comment"
+REASON_COMPOSED = "composed of several settings: change them by hand"
+REASON_KUBELET = "called by the kubelet, past every sidecar"
+
+# What Istio's injector adds (istio.io/latest/docs/reference/config/annotations, pkg/kube/inject).
+MESH_CONTAINERS = frozenset({"istio-proxy", "istio-init", "istio-validation"})
+
+
+def scan(
+    workload: Document,
+    config_maps: Mapping[Ref, Body],
+    places: Iterable[Place] = (),
+    *,
+    cluster_domain: str = "cluster.local",
+) -> tuple[CallSite, ...]:
+    """Every URL of an external host that the workload's pods call, each once, in the order of the object.
+
+    `config_maps` holds what the template's references lead to; one that is missing is no error. `places` are rows of
+    `--path`. Secrets are not read. What must not or cannot be rewritten has a reason.
+    """
+    sites: dict[tuple[Ref, Steps, int], CallSite] = {}
+    for site in _sites(workload, config_maps, places):
+        if external(site.host.name, cluster_domain):
+            key = (site.object, site.steps, site.url.start)
+            sites[key] = _shared(sites[key], site) if key in sites else site
+    return tuple(sites.values())
+
+
+def _shared(known: CallSite, again: CallSite) -> CallSite:
+    """The same URL, read a second time: by which container is then no longer one name."""
+    return known if again.container in ("", known.container) else replace(known, container="")
+
+
+def _sites(workload: Document, config_maps: Mapping[Ref, Body], places: Iterable[Place]) -> Iterator[CallSite]:
+    template = kinds.pod_template(workload.body) or {}
+    prefix = kinds.template_steps(workload.ref.kind) if template else ()
+    reader = Reader(workload.ref, template, config_maps)
+    for steps, container, _ in kinds.containers(template):
+        if container.get("name") not in MESH_CONTAINERS:
+            for found in reader.container((*prefix, *steps), container):
+                yield from _call_sites(workload, found)
+            yield from _kubelet_sites(workload, (*prefix, *steps), container)
+    for place in places:
+        if place.concerns(workload):
+            for steps, text in strings_at(place, workload.body):
+                yield from _call_sites(workload, Found(workload.ref, steps, text))
+
+
+# ---- call sites -----------------------------------------------------------------------------------------------------
+
+
+def _call_sites(workload: Document, found: Found) -> Iterator[CallSite]:
+    """The URLs that stand in a string, then those that appear only when Kubernetes has resolved it."""
+    composed = found.expansion.composed() if found.expansion else ()
+    starts = {url.start for url in composed}
+    urls = find_urls(found.text)
+    comments = found.comments(found.text) if urls and found.comments else ()
+    for url in urls:
+        if url.start not in starts:
+            comment = _within(url.start, comments)
+            yield _call_site(workload, found, url, REASON_COMMENT if comment else "")
+    for url in composed:
+        yield _call_site(workload, found, url, REASON_COMPOSED)
+
+
+def _within(offset: int, spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether one of the spans, which are in order, holds the offset."""
+    before = bisect_right(spans, offset, key=lambda span: span[0])
+    return before > 0 and offset < spans[before - 1][1]
+
+
+def _call_site(workload: Document, found: Found, url: Url, reason: str) -> CallSite:
+    own = found.object == workload.ref
+    return CallSite(
+        workload=workload.ref,
+        object=found.object,
+        steps=found.steps,
+        url=url,
+        container=found.container,
+        entry=found.entry,
+        reason=reason,
+        file=workload.file if own else "",
+        line=workload.line if own else 0,
+    )
+
+
+def _kubelet_sites(workload: Document, steps: Steps, container: Body) -> Iterator[CallSite]:
+    """`httpGet` of probes and hooks that names a host: composed from its fields, found at the field `host`."""
+    for place in KUBELET_PLACES:
+        for inner, action in matches(container, place.pattern):
+            host = action.get("host") if isinstance(action, Mapping) else None
+            if isinstance(host, str) and host:
+                url = _http_get(action, host, container)
+                found = Found(workload.ref, (*steps, *inner, "host"), host, str(container.get("name", "")))
+                if url is not None:
+                    yield _call_site(workload, found, url, REASON_KUBELET)
+
+
+def _http_get(action: Body, host: str, container: Body) -> Url | None:
+    scheme = str(action.get("scheme") or "HTTP").lower()
+    port = action.get("port", "")
+    ports = [entry for _, entry in matches(container, ("ports", "*")) if isinstance(entry, Mapping)]
+    number = next((entry.get("containerPort") for entry in ports if entry.get("name") == port), port)
+    path = str(action.get("path") or "/")
+    found = find_urls(f"{scheme}://{host}:{number}{path if path.startswith('/') else '/' + path}")
+    return replace(found[0], start=0, end=len(host), edits=()) if len(found) == 1 else None

@@ -1,0 +1,123 @@
+"""The strings that the containers of a pod template read: their own, and those of ConfigMaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kubectl_egress.model import Body, Ref, Steps
+from kubectl_egress.places import CONTAINER_PLACES, matches
+from kubectl_egress.scan.expansion import Expansion, expand
+from kubectl_egress.scan.script import line_comments, script_index, shell_comments
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A string, where it stands, and who reads it."""
+
+    object: Ref
+    steps: Steps
+    text: str
+    container: str = ""
+    entry: str = ""
+    expansion: Expansion | None = None
+    """None where Kubernetes resolves no `$(VAR)`."""
+    comments: Callable[[str], Sequence[tuple[int, int]]] | None = None
+    """How comments are told in it; None where there can be none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """The strings that the containers of one pod template read."""
+
+    workload: Ref
+    template: Body
+    config_maps: Mapping[Ref, Body]
+
+    def container(self, steps: Steps, container: Body) -> Iterator[Found]:
+        """Its own strings first, then those of ConfigMaps, as environment and as files."""
+        name = str(container.get("name", ""))
+        values = self._environment(container)
+        scripts = script_index(container)
+        for place in CONTAINER_PLACES:
+            for inner, text in matches(container, place.pattern):
+                if isinstance(text, str):
+                    known = values if inner[0] != "env" else self._before(container, inner, values)
+                    entry = str(container["env"][inner[1]].get("name", "")) if inner[0] == "env" else ""
+                    comments = shell_comments if inner in scripts else None
+                    expansion = expand(text, known)
+                    yield Found(self.workload, (*steps, *inner), text, name, entry, expansion, comments)
+        for reference, key in (*self._environment_keys(container), *self._file_keys(container)):
+            text = self._data(reference).get(key)
+            if isinstance(text, str):
+                yield Found(reference, ("data", key), text, name, key, comments=line_comments)
+
+    def _data(self, reference: Ref) -> Body:
+        data = self.config_maps.get(reference, {}).get("data")
+        return data if isinstance(data, Mapping) else {}
+
+    def _reference(self, source: Any) -> Ref:
+        name = source.get("name", "") if isinstance(source, Mapping) else ""
+        return Ref("ConfigMap", self.workload.namespace, str(name), "v1")
+
+    def _environment_keys(self, container: Body) -> Iterator[tuple[Ref, str]]:
+        for _, source in matches(container, ("envFrom", "*", "configMapRef")):
+            reference = self._reference(source)
+            yield from ((reference, key) for key in self._data(reference))
+        for _, source in matches(container, ("env", "*", "valueFrom", "configMapKeyRef")):
+            yield self._reference(source), str(source.get("key", ""))
+
+    def _environment(self, container: Body, end: int | None = None) -> dict[str, str | None]:
+        """What `$(VAR)` can mean: the values of `envFrom`, then of `env` up to an entry; None where it is not known.
+
+        As the kubelet does (pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables): later wins, and an entry of
+        `env` sees those before it.
+        """
+        values: dict[str, str | None] = {}
+        for _, source in matches(container, ("envFrom", "*")):
+            if isinstance(source, Mapping) and "configMapRef" in source:
+                prefix = source.get("prefix") or ""
+                data = self._data(self._reference(source["configMapRef"]))
+                values.update({f"{prefix}{key}": text for key, text in data.items() if isinstance(text, str)})
+        entries = container.get("env")
+        for entry in (entries if isinstance(entries, list) else [])[:end]:
+            if isinstance(entry, Mapping):
+                values[str(entry.get("name", ""))] = self._value(entry, values)
+        return values
+
+    def _before(self, container: Body, steps: Steps, values: dict[str, str | None]) -> dict[str, str | None]:
+        """The environment that an entry of `env` sees."""
+        text = container["env"][steps[1]]["value"]
+        return self._environment(container, int(steps[1])) if "$(" in text else values
+
+    def _value(self, entry: Body, values: Mapping[str, str | None]) -> str | None:
+        source = entry.get("valueFrom")
+        if not source:
+            return expand(str(entry.get("value") or ""), values).text
+        reference = source.get("configMapKeyRef") if isinstance(source, Mapping) else None
+        if not isinstance(reference, Mapping):
+            return None  # a Secret, the downward API
+        text = self._data(self._reference(reference)).get(str(reference.get("key", "")))
+        return text if isinstance(text, str) else None
+
+    def _file_keys(self, container: Body) -> Iterator[tuple[Ref, str]]:
+        """The keys of ConfigMaps that the container mounts, one by one."""
+        for _, mount in matches(container, ("volumeMounts", "*")):
+            if not isinstance(mount, Mapping):
+                continue
+            for _, volume in matches(self.template, ("spec", "volumes", "*")):
+                if isinstance(volume, Mapping) and volume.get("name") == mount.get("name"):
+                    yield from self._volume_keys(volume, str(mount.get("subPath") or ""))
+
+    def _volume_keys(self, volume: Body, sub_path: str) -> Iterator[tuple[Ref, str]]:
+        sources = [*matches(volume, ("configMap",)), *matches(volume, ("projected", "sources", "*", "configMap"))]
+        for _, source in sources:
+            if not isinstance(source, Mapping):
+                continue
+            reference = self._reference(source)
+            chosen = [item for _, item in matches(source, ("items", "*")) if isinstance(item, Mapping)]
+            for item in chosen or [{"key": key, "path": key} for key in self._data(reference)]:
+                path = str(item.get("path", "")).strip("/")
+                if not sub_path or f"{path}/".startswith(sub_path.strip("/") + "/"):
+                    yield reference, str(item.get("key", ""))
