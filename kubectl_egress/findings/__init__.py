@@ -1,0 +1,7 @@
+"""What stands in the way of a migration, or changes with it: checks over a survey, and a page on each."""
+
+from __future__ import annotations
+
+from kubectl_egress.findings.catalogue import check, codes, explain, ignorable
+
+__all__ = ["check", "codes", "explain", "ignorable"]

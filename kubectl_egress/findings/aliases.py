@@ -1,0 +1,140 @@
+"""Whether the host alias, which makes a migration fail closed, can be had, and what it would cut off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kubectl_egress import mesh, paths
+from kubectl_egress.findings.scope import Caller, Found, Scope
+from kubectl_egress.model import Host, ProxySnapshot, Ref, Steps
+
+HOSTS_FILE = "/etc/hosts"
+
+
+# ---- other-port -----------------------------------------------------------------------------------------------------
+
+
+def other_port(scope: Scope, caller: Caller) -> Iterator[Found]:
+    """The workload uses the host on a port that the entry does not have: the alias would send that nowhere too."""
+    if scope.fail_open:
+        return
+    for host in (one for one in caller.hosts if one.port == mesh.TLS_PORT):
+        seen: dict[int, tuple[Ref, Steps]] = {}
+        for site in caller.sites:
+            expected = mesh.TLS_PORT if site.url.encrypted else mesh.CLEAR_PORT
+            if mesh.covers(host.name, site.host.name) and site.host.port != expected:
+                seen.setdefault(site.host.port, (site.object, site.steps))
+        for port, steps in _other_protocols(caller, host):
+            seen.setdefault(port, (caller.ref, steps))
+        for port, (ref, steps) in sorted(seen.items()):
+            yield Found(
+                f"it also uses the host on port {port} ({paths.kubectl_path(steps)}), which the alias would cut off",
+                "split that call off into another workload, or migrate with --fail-open, without the alias",
+                caller.ref,
+                host,
+                ref,
+                steps,
+            )
+
+
+def _other_protocols(caller: Caller, host: Host) -> Iterator[tuple[int, Steps]]:
+    """Ports behind the host's name in any string of the containers: `httpbin.org:5432`, `amqps://httpbin.org:5671`."""
+    named = re.compile(
+        rf"(?<![\w.-])(?P<scheme>https?://|wss?://)?{re.escape(host.name)}\.?:(?P<port>\d{{1,5}})\b", re.I
+    )
+    for steps, container in caller.containers():
+        strings = {field: container.get(field) for field in ("command", "args", "env")}
+        for inner, text in paths.walk_strings(strings):
+            for match in named.finditer(text):
+                if not match["scheme"] and int(match["port"]) != mesh.TLS_PORT:
+                    yield int(match["port"]), (*steps, *inner)
+
+
+# ---- host-aliased ---------------------------------------------------------------------------------------------------
+
+
+def host_aliased(scope: Scope, caller: Caller) -> Iterator[Found]:
+    """The hosts file is not ours to write: the template aliases the host already, or a container mounts its own file."""
+    if scope.fail_open:
+        return
+    for host in caller.hosts:
+        for number, alias in enumerate(caller.pod_spec.get("hostAliases") or ()):
+            named = [str(name).lower().rstrip(".") for name in alias.get("hostnames") or ()]
+            if host.name in named and not _is_ours(scope, caller, host, str(alias.get("ip", ""))):
+                yield Found(
+                    f"its pod template aliases the host to {alias.get('ip')} already",
+                    "remove that entry of hostAliases, or migrate with --fail-open, without the alias",
+                    caller.ref,
+                    host,
+                    steps=caller.template_steps("spec", "hostAliases", number),
+                )
+    for steps, container in caller.containers():
+        for number, mount in enumerate(container.get("volumeMounts") or ()):
+            if _normal(mount) in (HOSTS_FILE, "/etc"):
+                yield Found(
+                    f"container {container.get('name')} mounts its own {HOSTS_FILE}, which hides the alias",
+                    "remove that mount, or migrate with --fail-open, without the alias",
+                    caller.ref,
+                    steps=(*steps, "volumeMounts", number),
+                )
+
+
+def _is_ours(scope: Scope, caller: Caller, host: Host, address: str) -> bool:
+    return mesh.is_alias_address(address) and address in scope.aliases(host, caller.ref.namespace)
+
+
+def _normal(mount: Mapping[str, Any]) -> str:
+    return "/" + re.sub(r"/+", "/", str(mount.get("mountPath", ""))).strip("/")
+
+
+# ---- fails-open -----------------------------------------------------------------------------------------------------
+
+
+def fails_open(scope: Scope) -> Iterator[Found]:
+    """Failing closed cannot be had: a hosts file has no wildcards, or the mesh resolves unknown hosts by itself."""
+    if scope.fail_open:
+        return
+    remedy = (
+        "migrate with --fail-open if a request in clear is acceptable when the sidecar is gone, or leave it on https"
+    )
+    for _, host in scope.pairs:
+        if host.wildcard:
+            reason = "no alias can be made for a wildcard, so without its sidecar a pod would call it in clear"
+            yield Found(reason, f"migrate the hosts one by one, by name; {remedy}", None, host)
+        elif scope.survey.settings.outbound_mode == "ALLOW_ANY_DYNAMIC_DNS":
+            reason = "the mesh resolves unknown hosts by itself (ALLOW_ANY_DYNAMIC_DNS), past the alias"
+            yield Found(reason, remedy, None, host)
+
+
+# ---- proxy-needs-host -----------------------------------------------------------------------------------------------
+
+
+def proxy_needs_host(scope: Scope, caller: Caller) -> Iterator[Found]:
+    """Another cluster of the sidecar resolves the host: the pod's hosts file, alias included, is the sidecar's too."""
+    if scope.fail_open:
+        return
+    pods = {(caller.ref.namespace, pod["metadata"]["name"]) for pod in caller.pods}
+    proxies = [
+        proxy
+        for ref, proxy in scope.survey.proxies.items()
+        if (ref.namespace, ref.name) in pods and isinstance(proxy, ProxySnapshot)
+    ]
+    for host in caller.hosts:
+        users = sorted(
+            {
+                upstream.name
+                for proxy in proxies
+                for upstream in proxy.upstreams
+                if upstream.host != host.name
+                and any(address.rpartition(":")[0] == host.name for address in upstream.configured_addresses)
+            }
+        )
+        if users:
+            yield Found(
+                f"the sidecar itself resolves the host, for its cluster {users[0]}: the alias would cut that off",
+                "give that cluster the name with a final dot, or migrate with --fail-open, without the alias",
+                caller.ref,
+                host,
+            )

@@ -1,0 +1,93 @@
+"""All findings by code: run them over a survey, explain one."""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from collections.abc import Sequence
+
+from kubectl_egress.errors import EgressError
+from kubectl_egress.findings.rows import ROWS, Row
+from kubectl_egress.findings.scope import Found, make_scope
+from kubectl_egress.model import CallSite, Finding, Host, Severity, Survey
+
+_BY_CODE = {row.code: row for row in ROWS}
+_RANK = {severity: rank for rank, severity in enumerate((Severity.BLOCK, Severity.WARN, Severity.INFO))}
+_EFFECT = {
+    Severity.BLOCK: "stops a migration before anything is changed",
+    Severity.WARN: "is said, and stops nothing",
+    Severity.INFO: "is said, and stops nothing",
+}
+
+
+def codes() -> tuple[str, ...]:
+    """Every code, in the catalogue's order."""
+    return tuple(_BY_CODE)
+
+
+def check(
+    survey: Survey,
+    sites: Sequence[CallSite],
+    hosts: Sequence[Host] | None,
+    *,
+    fail_open: bool = False,
+    migrating: bool = True,
+) -> tuple[Finding, ...]:
+    """What a user has to know before the hosts are migrated, each once: the worst first, then by code and workload.
+
+    `hosts` None: every external host that a call site reaches with encryption. `fail_open`: without the host alias, so
+    that what would only keep the alias from working is none. `migrating` False: the state alone is of interest
+    (`inspect` of what is done, `verify`), not whether a change could be made.
+    """
+    scope = make_scope(survey, sites, hosts, fail_open=fail_open)
+    found = {_finding(row, one) for row in ROWS if migrating or not row.changes for one in row.check(scope)}
+    return tuple(sorted(found, key=_order))
+
+
+def ignorable(code: str) -> bool:
+    """Whether a user may go on in spite of it (`--ignore CODE`); KeyError for an unknown code."""
+    return _BY_CODE[code].ignorable
+
+
+def explain(code: str) -> str:
+    """One page on a finding: what, why, remedy, and whether it can be ignored.
+
+    Raises EgressError for an unknown code, with those that are spelled like it.
+    """
+    row = _BY_CODE.get(code.strip().lower())
+    if row is None:
+        near = difflib.get_close_matches(code.strip().lower(), _BY_CODE, n=3)
+        remedy = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(_BY_CODE)}"
+        raise EgressError(f"there is no finding {code!r}", remedy)
+    ignore = (
+        "Yes: nothing can leave in clear because of it."
+        if row.ignorable
+        else "No: while it is there, a call could fail, or leave in clear."
+    )
+    parts = (("What", row.what), ("Why", row.why), ("Remedy", row.remedy), ("Can it be ignored?", ignore))
+    page = [f"{row.code} ({row.severity}): {row.title}", f"It {_EFFECT[row.severity]}."]
+    for heading, text in parts:
+        page += [
+            "",
+            heading,
+            textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False),
+        ]
+    return "\n".join(page) + "\n"
+
+
+def _finding(row: Row, found: Found) -> Finding:
+    return Finding(
+        code=row.code,
+        severity=found.severity or row.severity,
+        message=found.message,
+        remedy=found.remedy,
+        workload=found.workload,
+        host=found.host,
+        object=found.object,
+        steps=found.steps,
+    )
+
+
+def _order(finding: Finding) -> tuple[int, str, str, str, str, str, str]:
+    places = (str(finding.workload or ""), str(finding.host or ""), str(finding.object or ""))
+    return (_RANK[finding.severity], finding.code, *places, str(finding.steps), finding.message)

@@ -1,0 +1,189 @@
+"""Objects of others that would keep the migration's own from having their effect, or take something from others."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+
+from kubectl_egress import mesh
+from kubectl_egress.findings.scope import Found, Scope, names, title
+from kubectl_egress.model import Body, Document, Host, Ref
+
+_RAW = ("", "TCP", "MONGO", "MYSQL", "REDIS", "UDP")  # protocols that match by address alone
+
+
+def _found(scope: Scope, host: Host, namespace: str, document: Document, message: str, remedy: str) -> Iterator[Found]:
+    for workload in scope.concerned(host, namespace):
+        yield Found(message, remedy, workload, host, document.ref)
+
+
+def _show(ref: Ref) -> str:
+    return f"kubectl get {ref.kind.lower()} {ref.name} -n {ref.namespace} -o yaml"
+
+
+# ---- rule-shadowed --------------------------------------------------------------------------------------------------
+
+
+def rule_shadowed(scope: Scope) -> Iterator[Found]:
+    """Another DestinationRule of the namespace names the host, and ours would not be the one in effect, or not alone.
+
+    Wildcard rules do not count: the rule that names the host is more specific. Nor do those of other namespaces: any
+    match in the caller's own ends the search.
+    """
+    for namespace, host in scope.pairs:
+        chosen = scope.chosen("DestinationRule", host, namespace)
+        rules = [
+            rule
+            for rule in mesh.of_kind("DestinationRule", scope.survey.mesh_objects)
+            if rule.ref.namespace == namespace and names(rule.body, host)
+        ]
+        for number, rule in enumerate(rules):
+            if chosen is not None and rule.ref == chosen.ref:
+                continue
+            reason = mesh.fits(rule.body, host)
+            older = chosen is not None and number < rules.index(chosen)
+            if reason or older:
+                message = f"{title(rule.ref)} is for the same host, and "
+                message += reason or "it is older, so its policy is the one in effect"
+                remedy = f"merge it into ours and delete it, or make it fit: {_show(rule.ref)}"
+                yield from _found(scope, host, namespace, rule, message, remedy)
+
+
+# ---- entry-conflict -------------------------------------------------------------------------------------------------
+
+
+def entry_conflict(scope: Scope) -> Iterator[Found]:
+    """Another ServiceEntry says something else of the host, or would catch its calls by address."""
+    for namespace, host in scope.pairs:
+        chosen = scope.chosen("ServiceEntry", host, namespace)
+        for entry in mesh.of_kind("ServiceEntry", scope.survey.mesh_objects):
+            if mesh.exported_to(entry, namespace) and (chosen is None or entry.ref != chosen.ref):
+                reason = _contradiction(scope, entry, host, namespace, chosen)
+                if reason:
+                    remedy = f"change or delete it: {_show(entry.ref)}"
+                    yield from _found(scope, host, namespace, entry, f"{title(entry.ref)} {reason}", remedy)
+
+
+def _contradiction(scope: Scope, entry: Document, host: Host, namespace: str, chosen: Document | None) -> str:
+    if names(entry.body, host):
+        if entry.ref.namespace != namespace:
+            return _loss(entry.body)
+        reason = mesh.fits(entry.body, host, fail_open=scope.fail_open)
+        if reason:
+            return f"is for the same host, and {reason}"
+        return f"is for the same host as {title(chosen.ref)}" if chosen else ""
+    if not scope.fail_open and _claims_alias(scope, entry.body, host, namespace):
+        return "claims the address that the host's alias leads to"
+    ports = (entry.body.get("spec") or {}).get("ports") or ()
+    addresses = (entry.body.get("spec") or {}).get("addresses")
+    if not addresses and any(port.get("number") == mesh.CLEAR_PORT and _raw(port) for port in ports):
+        return "takes everything on port 80, whatever the address: a TCP port 80 without addresses"
+    return ""
+
+
+def _loss(body: Body) -> str:
+    """What the namespace would lose if an entry of its own hid this one: only one entry of a host is in effect."""
+    spec = body.get("spec") or {}
+    ports = sorted({port.get("number") for port in spec.get("ports") or ()} - {mesh.CLEAR_PORT, mesh.TLS_PORT})
+    if ports:
+        return f"is for the same host, and its port {', '.join(map(str, ports))} would be hidden by an entry of this namespace"
+    if spec.get("endpoints") or spec.get("workloadSelector"):
+        return "is for the same host, and its endpoints would be hidden by an entry of this namespace"
+    return ""
+
+
+def _claims_alias(scope: Scope, body: Body, host: Host, namespace: str) -> bool:
+    ours = [ipaddress.ip_address(address) for address in scope.aliases(host, namespace)]
+    for text in (body.get("spec") or {}).get("addresses") or ():
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            continue  # refused by Istio's validation
+        if any(address.version == network.version and address in network for address in ours):
+            return True
+    return False
+
+
+def _raw(port: Body) -> bool:
+    return str(port.get("protocol", "")).upper() in _RAW
+
+
+# ---- route-conflict -------------------------------------------------------------------------------------------------
+
+
+def route_conflict(scope: Scope) -> Iterator[Found]:
+    """A VirtualService of somebody else routes the host; sidecars use one for a host, and do not merge them.
+
+    Wildcards do not count (the one that names the host is used), nor do routes by SNI alone: they concern port 443.
+    """
+    for namespace, host in scope.pairs:
+        for route in mesh.routes_for(host.name, scope.survey.mesh_objects, namespace):
+            spec = route.body.get("spec") or {}
+            if mesh.is_ours(route.body) or not names(route.body, host) or not (spec.get("http") or spec.get("tcp")):
+                continue
+            message = f"{title(route.ref)} routes the host already, and only one VirtualService of a host is used"
+            remedy = f"take the host out of it, or bind it to gateways alone (spec.gateways): {_show(route.ref)}"
+            yield from _found(scope, host, namespace, route, message, remedy)
+
+
+# ---- host-not-visible -----------------------------------------------------------------------------------------------
+
+
+def host_not_visible(scope: Scope) -> Iterator[Found]:
+    """The caller's proxy would not see the entry: a Sidecar leaves it out, or it is not exported to the namespace."""
+    for caller in scope.callers:
+        sidecar = _sidecar(scope, caller.ref.namespace, caller.metadata("labels"))
+        for host in caller.hosts:
+            entry = scope.chosen("ServiceEntry", host, caller.ref.namespace)
+            if entry is not None and not mesh.exported_to(entry, caller.ref.namespace):
+                yield Found(
+                    f"{title(entry.ref)} is not exported to its own namespace",
+                    f'add "." to its spec.exportTo: kubectl edit serviceentry {entry.ref.name} -n {entry.ref.namespace}',
+                    caller.ref,
+                    host,
+                    entry.ref,
+                    ("spec", "exportTo"),
+                )
+            hidden = _hidden(sidecar, host, caller.ref.namespace) if sidecar else None
+            if sidecar and hidden:
+                message, remedy = hidden
+                yield Found(
+                    f"{title(sidecar.ref)} {message}",
+                    f"{remedy}: kubectl edit sidecar {sidecar.ref.name} -n {sidecar.ref.namespace}",
+                    caller.ref,
+                    host,
+                    sidecar.ref,
+                    ("spec", "egress"),
+                )
+
+
+def _sidecar(scope: Scope, namespace: str, labels: Mapping[str, str]) -> Document | None:
+    """The Sidecar that holds for pods with these labels: one that selects them, the namespace's, the root namespace's."""
+    sidecars = mesh.of_kind("Sidecar", scope.survey.mesh_objects)
+    local = [one for one in sidecars if one.ref.namespace == namespace]
+    selecting = [one for one in local if _selector(one) and _selector(one).items() <= labels.items()]
+    general = [one for one in local if not _selector(one)]
+    root = [one for one in sidecars if one.ref.namespace == scope.survey.settings.root_namespace and not _selector(one)]
+    return next(iter([*selecting, *general, *root]), None)
+
+
+def _selector(sidecar: Document) -> dict[str, str]:
+    selector = (sidecar.body.get("spec") or {}).get("workloadSelector") or {}
+    return dict(selector.get("labels") or selector.get("matchLabels") or {})
+
+
+def _hidden(sidecar: Document, host: Host, namespace: str) -> tuple[str, str] | None:
+    """How the Sidecar keeps the host from its proxies, and what to do about it; None if it does not."""
+    listeners = (sidecar.body.get("spec") or {}).get("egress") or []
+    if any((one.get("port") or {}).get("number") == mesh.CLEAR_PORT for one in listeners):
+        return "has an egress listener of its own on port 80, which catches the calls", "remove that listener's port"
+    scopes = [str(entry) for one in listeners for entry in one.get("hosts") or ()]
+    if listeners and not any(_shows(entry, host, namespace) for entry in scopes):
+        shown = ", ".join(scopes[:3]) + (", …" if len(scopes) > 3 else "")
+        return f"shows its proxies {shown or 'nothing'}, not this host", f'add "./{host.name}" to its egress hosts'
+    return None
+
+
+def _shows(entry: str, host: Host, namespace: str) -> bool:
+    where, _, name = entry.rpartition("/")
+    return where in ("*", ".", "", namespace) and mesh.covers(name, host.name)

@@ -1,0 +1,106 @@
+"""Whether the URLs of a workload can be changed, and whether its pods would ever see the change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubectl_egress import kinds, paths, urls
+from kubectl_egress.findings.scope import ASIDE, Caller, Found, Scope, concerns, title
+from kubectl_egress.kinds import Hold
+from kubectl_egress.model import Ref, Severity
+
+# What makes and replaces these, and is migrated in their place.
+_MAKERS = {"ReplicaSet": "Deployment", "Job": "CronJob"}
+
+
+def not_rewritable(scope: Scope, caller: Caller) -> Iterator[Found]:
+    """URLs that no plan touches. They stay on https, and work; so it blocks only where nothing else would change.
+
+    Comments, and what the kubelet calls itself, are no calls of the pods: they are told, and change nothing.
+    """
+    for host in caller.hosts:
+        movable = any(site.rewritable for site in caller.calls(host)) or scope.migrated(caller.ref, host)
+        for site in caller.sites:
+            if not site.url.encrypted or site.rewritable or not concerns(host, site):
+                continue
+            aside = site.reason in ASIDE
+            severity = Severity.INFO if aside else Severity.WARN if movable else Severity.BLOCK
+            where = paths.kubectl_path(site.steps)
+            where = where if site.object == caller.ref else f"{where} of {title(site.object)}"
+            yield Found(
+                urls.shown(f"{where} stays as it is: {site.reason or site.url.reason}"),
+                "nothing to do" if aside else f"change {where} by hand, or leave that call on https",
+                caller.ref,
+                host,
+                site.object,
+                site.steps,
+                severity,
+            )
+
+
+def template_immutable(scope: Scope, caller: Caller) -> Iterator[Found]:
+    """A Job's pod template cannot be changed; one that is done, or that a CronJob makes, need not be."""
+    body = caller.workload.document.body
+    done = any(
+        condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
+        for condition in (body.get("status") or {}).get("conditions") or ()
+    )
+    if scope.survey.live and kinds.hold(body) is Hold.IMMUTABLE and not done and not _made(caller):
+        yield Found(
+            f"the pod template of a {caller.ref.kind} cannot be changed",
+            "change the manifest and create it again: kubectl egress migrate -f FILE --write, kubectl replace --force -f FILE",
+            caller.ref,
+            steps=kinds.template_steps(caller.ref.kind),
+        )
+
+
+def not_rolled(scope: Scope, caller: Caller) -> Iterator[Found]:
+    """Pods keep the old template until somebody deletes them; the migration would wait in vain."""
+    if not scope.survey.live or _made(caller):
+        return
+    target = f"{caller.ref.kind.lower()}/{caller.ref.name} -n {caller.ref.namespace}"
+    hold = kinds.hold(caller.workload.document.body)
+    if hold is Hold.ON_DELETE:
+        message, field = "its update strategy is OnDelete: pods that run keep the old template", "updateStrategy"
+    elif hold is Hold.PARTITION:
+        message, field = "its update strategy has a partition: some pods keep the old template", "updateStrategy"
+    elif hold is Hold.NO_ROLLOUT:
+        message, field = f"a {caller.ref.kind} does not replace its pods when the template changes", "template"
+    else:
+        return
+    remedy = (
+        f"set spec.updateStrategy to RollingUpdate without a partition: kubectl edit {target}"
+        if field == "updateStrategy"
+        else "put a Deployment in its place, or leave it on https"
+    )
+    yield Found(message, remedy, caller.ref, steps=("spec", field))
+
+
+def rollout_paused(scope: Scope, caller: Caller) -> Iterator[Found]:
+    """A paused Deployment makes no new pods."""
+    if scope.survey.live and kinds.hold(caller.workload.document.body) is Hold.PAUSED:
+        yield Found(
+            "its rollout is paused: no pod would get the new URLs",
+            f"kubectl rollout resume deployment/{caller.ref.name} -n {caller.ref.namespace}",
+            caller.ref,
+            steps=("spec", "paused"),
+        )
+
+
+def owner(caller: Caller) -> Ref | None:
+    """The object that controls the workload, by its owner references."""
+    for reference in (caller.workload.document.body.get("metadata") or {}).get("ownerReferences") or ():
+        if reference.get("controller"):
+            return Ref(
+                reference.get("kind", ""),
+                caller.ref.namespace,
+                reference.get("name", ""),
+                reference.get("apiVersion", ""),
+            )
+    return None
+
+
+def _made(caller: Caller) -> bool:
+    """Whether another workload makes this one: a Deployment its ReplicaSets, a CronJob its Jobs."""
+    maker = owner(caller)
+    return maker is not None and _MAKERS.get(caller.ref.kind) == maker.kind

@@ -1,0 +1,201 @@
+"""What the checks look at: the survey, sorted by who calls which host, and the small questions that several checks ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from kubectl_egress import kinds, mesh
+from kubectl_egress.journal import Journal, from_config_map
+from kubectl_egress.model import Body, CallSite, Document, Host, Ref, Severity, Steps, Survey, Workload
+from kubectl_egress.scan import REASON_COMMENT, REASON_KUBELET
+from kubectl_egress.scan.call_sites import MESH_CONTAINERS
+from kubectl_egress.urls import external
+
+PROXY_CONTAINER = "istio-proxy"
+ASIDE = (REASON_COMMENT, REASON_KUBELET)
+"""What is no call of the pods: a comment, and what the kubelet calls itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check saw; code and severity come from its row of the catalogue."""
+
+    message: str
+    remedy: str
+    workload: Ref | None = None
+    host: Host | None = None
+    object: Ref | None = None
+    steps: Steps = ()
+    severity: Severity | None = None
+    """None: the row's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A workload that calls at least one of the hosts."""
+
+    workload: Workload
+    hosts: tuple[Host, ...]
+    sites: tuple[CallSite, ...]
+    """All of the workload's, also to other hosts."""
+
+    @property
+    def ref(self) -> Ref:
+        """Which workload."""
+        return self.workload.ref
+
+    @property
+    def template(self) -> Body:
+        """Its pod template."""
+        return kinds.pod_template(self.workload.document.body) or {}
+
+    @property
+    def pod_spec(self) -> Body:
+        """The spec of its pod template."""
+        return self.template.get("spec") or {}
+
+    @property
+    def pods(self) -> tuple[Body, ...]:
+        """Its pods that run or will run: not those that are done or on their way out."""
+        return tuple(pod for pod in self.workload.pods if _lives(pod))
+
+    def template_steps(self, *steps: str | int) -> Steps:
+        """An address in the pod template as one in the workload."""
+        return (*kinds.template_steps(self.ref.kind), *steps)
+
+    def metadata(self, field: str) -> Mapping[str, str]:
+        """Labels or annotations of the pod template."""
+        return (self.template.get("metadata") or {}).get(field) or {}
+
+    def containers(self) -> Iterator[tuple[Steps, Body]]:
+        """The application's containers, init containers too, and their addresses in the workload."""
+        for steps, container, _ in kinds.containers(self.template):
+            if container.get("name") not in MESH_CONTAINERS:
+                yield self.template_steps(*steps), container
+
+    def calls(self, host: Host) -> tuple[CallSite, ...]:
+        """The encrypted call sites of a host."""
+        return tuple(site for site in self.uses(host) if site.url.encrypted)
+
+    def uses(self, host: Host) -> tuple[CallSite, ...]:
+        """The call sites of a host, `http://HOST` too."""
+        return tuple(site for site in self.sites if site.reason not in ASIDE and concerns(host, site))
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One run of the checks."""
+
+    survey: Survey
+    sites: tuple[CallSite, ...]
+    hosts: tuple[Host, ...]
+    fail_open: bool = False
+
+    @cached_property
+    def callers(self) -> tuple[Caller, ...]:
+        """The workloads that call one of the hosts: those that a migration gives the alias, and those that have it."""
+        by_workload: dict[Ref, list[CallSite]] = {}
+        for site in self.sites:
+            by_workload.setdefault(site.workload, []).append(site)
+        callers = (self._caller(one, by_workload.get(one.ref, [])) for one in self.survey.workloads)
+        return tuple(caller for caller in callers if caller.hosts)
+
+    def _caller(self, workload: Workload, sites: Sequence[CallSite]) -> Caller:
+        found = Caller(workload, (), tuple(sites))
+        hosts = tuple(host for host in self.hosts if self._concerned(found, host))
+        return Caller(workload, hosts, tuple(sites))
+
+    def _concerned(self, caller: Caller, host: Host) -> bool:
+        if caller.calls(host) or self.migrated(caller.ref, host):
+            return True
+        return not self.fail_open and bool(caller.uses(host))  # `http://HOST` gets the alias too, where there is one
+
+    @cached_property
+    def journals(self) -> tuple[Journal, ...]:
+        """What earlier runs wrote down in this namespace."""
+        return tuple(from_config_map(document.body) for document in self.survey.journals)
+
+    def migrated(self, workload: Ref, host: Host) -> bool:
+        """Whether an earlier run has migrated the workload's calls to the host."""
+        return any(journal.host == host and journal.caller(workload) for journal in self.journals)
+
+    def callers_of(self, host: Host, namespace: str) -> tuple[Caller, ...]:
+        """The callers of a host in a namespace."""
+        return tuple(caller for caller in self.callers if host in caller.hosts and caller.ref.namespace == namespace)
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[str, Host], ...]:
+        """Every namespace with every host that is called from it."""
+        return tuple(sorted({(caller.ref.namespace, host) for caller in self.callers for host in caller.hosts}))
+
+    def concerned(self, host: Host, namespace: str) -> tuple[Ref | None, ...]:
+        """Whom a finding about a host in a namespace concerns: nobody in particular, unless other namespaces call it."""
+        if len({where for where, called in self.pairs if called == host}) == 1:
+            return (None,)
+        return tuple(caller.ref for caller in self.callers_of(host, namespace))
+
+    def chosen(self, kind: str, host: Host, namespace: str) -> Document | None:
+        """The object that a migration would write to: our own, else the oldest that fits."""
+        candidates = [
+            document
+            for document in mesh.of_kind(kind, self.survey.mesh_objects)
+            if document.ref.namespace == namespace and names(document.body, host)
+        ]
+        own = [one for one in candidates if mesh.is_ours(one.body)]
+        fitting = [one for one in candidates if not mesh.fits(one.body, host, fail_open=self.fail_open)]
+        return next(iter(own or fitting), None)
+
+    def aliases(self, host: Host, namespace: str) -> frozenset[str]:
+        """The addresses to which our aliases of the host lead, as journals and entries record them, or would lead."""
+        recorded = {journal.alias for journal in self.journals if journal.host == host}
+        entry = self.chosen("ServiceEntry", host, namespace)
+        recorded |= {mesh.alias_of(entry.body)} if entry else set()
+        ours = {address for address in recorded if address} or {mesh.alias_address(host)}
+        return frozenset(ours | {mesh.alias_address_v6(address) for address in ours})
+
+
+def make_scope(survey: Survey, sites: Sequence[CallSite], hosts: Sequence[Host] | None, *, fail_open: bool) -> Scope:
+    """Sort the survey; `hosts` None means every external host that somebody calls with encryption."""
+    if hosts is None:
+        domain = survey.settings.cluster_domain
+        called = {site.host for site in sites if is_call(site) and external(site.host.name, domain)}
+        hosts = sorted(called)
+    return Scope(survey, tuple(sites), tuple(dict.fromkeys(hosts)), fail_open)
+
+
+def is_call(site: CallSite) -> bool:
+    """Whether it is an encrypted call of the pods: no comment, and nothing that the kubelet calls."""
+    return site.url.encrypted and site.reason not in ASIDE
+
+
+def concerns(host: Host, site: CallSite) -> bool:
+    """Whether a call site calls the host's server, or one that the wildcard stands for; `http://HOST` does, too."""
+    return site.server.port == host.port and mesh.covers(host.name, site.host.name)
+
+
+def names(body: Body, host: Host) -> bool:
+    """Whether a mesh object names exactly this host."""
+    spec = body.get("spec") or {}
+    return host.name in [str(name).lower() for name in (spec.get("host"), *(spec.get("hosts") or ())) if name]
+
+
+def title(ref: Ref) -> str:
+    """`DestinationRule shop/httpbin`."""
+    return f"{ref.kind} {ref.namespace}/{ref.name}" if ref.namespace else f"{ref.kind} {ref.name}"
+
+
+def by_caller(check: Callable[[Scope, Caller], Iterator[Found]]) -> Callable[[Scope], Iterator[Found]]:
+    """A check of one caller as a check of all; the findings are about that workload."""
+
+    def checked(scope: Scope) -> Iterator[Found]:
+        for caller in scope.callers:
+            yield from check(scope, caller)
+
+    return checked
+
+
+def _lives(pod: Body) -> bool:
+    phase = (pod.get("status") or {}).get("phase")
+    return phase not in ("Succeeded", "Failed") and not (pod.get("metadata") or {}).get("deletionTimestamp")

@@ -1,0 +1,105 @@
+"""What an application is told by its environment and its command lines, as far as it concerns one host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kubectl_egress import paths
+from kubectl_egress.findings.scope import Caller, Scope
+from kubectl_egress.mesh import covers
+from kubectl_egress.model import Body, Host, Ref, Steps
+
+JVM_VARIABLES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "JAVA_OPTS")
+_ENDS_COMMAND = re.compile(r"\n|;|&&|\|\|?|(?<!&)&(?![&#\w])")
+_CLIENT = re.compile(r"(?<![\w./-])(?:[\w./-]*/)?(?P<name>curl|wget)(?![\w.-])")
+_ALONE = (
+    "[afgijklnpqsvBGILMNORSVZ#0-46]*"  # curl's short options that take no argument, and so may stand before another
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable of a container; `value` None where it is not to be read (a Secret, the pod's fields)."""
+
+    value: str | None
+    object: Ref
+    steps: Steps
+
+
+def calling_containers(caller: Caller, hosts: Iterable[Host]) -> Iterator[tuple[Steps, Body]]:
+    """The containers that call one of the hosts, and their addresses; a site that several may read counts for all."""
+    called = {site.container for site in caller.sites for host in hosts if covers(host.name, site.host.name)}
+    for steps, container in caller.containers():
+        if "" in called or container.get("name") in called:
+            yield steps, container
+
+
+def environment(scope: Scope, caller: Caller, steps: Steps, container: Body) -> dict[str, Setting]:
+    """The variables of a container, as Kubernetes puts them together: `envFrom` first, `env` wins."""
+    found: dict[str, Setting] = {}
+    for source in container.get("envFrom") or ():
+        for key, setting in _config_map(scope, caller, source.get("configMapRef") or {}):
+            found[str(source.get("prefix", "")) + key] = setting
+    for number, entry in enumerate(container.get("env") or ()):
+        address = (*steps, "env", number)
+        reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
+        known = dict(_config_map(scope, caller, reference)).get(str(reference.get("key", "")))
+        text = None if entry.get("valueFrom") else str(entry.get("value") or "")
+        found[str(entry.get("name", ""))] = known or Setting(text, caller.ref, address)
+    return found
+
+
+def _config_map(scope: Scope, caller: Caller, reference: Mapping[str, object]) -> Iterator[tuple[str, Setting]]:
+    ref = Ref("ConfigMap", caller.ref.namespace, str(reference.get("name", "")))
+    for key, value in (scope.survey.config_maps.get(ref, {}).get("data") or {}).items():
+        yield key, Setting(str(value), ref, ("data", key))
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """One command of curl or wget, and where it stands."""
+
+    client: str
+    text: str
+    object: Ref
+    steps: Steps
+
+
+def command_lines(scope: Scope, caller: Caller, host: Host) -> Iterator[CommandLine]:
+    """The command lines of curl and wget that call a host: by name, or by a variable that holds a URL of it."""
+    sites = [site for site in caller.sites if site.host.name == host.name]
+    variables = "|".join(re.escape(site.entry) for site in sites if site.entry)
+    named = re.compile(rf"{re.escape(host.name)}" + (rf"|\$[({{]?(?:{variables})\b" if variables else ""), re.I)
+    for text, ref, steps in _scripts(scope, caller, host):
+        for command in _ENDS_COMMAND.split(text.replace("\\\n", " ")):
+            client = _CLIENT.search(command)
+            if client and named.search(command):
+                yield CommandLine(client["name"], command.strip(), ref, steps)
+
+
+def _scripts(scope: Scope, caller: Caller, host: Host) -> Iterator[tuple[str, Ref, Steps]]:
+    for steps, container in caller.containers():
+        words = [str(word) for field in ("command", "args") for word in container.get(field) or ()]
+        yield " ".join(words), caller.ref, (*steps, "command" if container.get("command") else "args")
+    texts = {(site.object, site.steps) for site in caller.sites if site.host.name == host.name}
+    for ref, steps in sorted(texts, key=str):
+        if ref.kind == "ConfigMap":
+            try:
+                yield str(paths.get(scope.survey.config_maps.get(ref, {}), steps)), ref, steps
+            except KeyError:
+                continue  # gone meanwhile; another check says so
+
+
+def jvm_options(container: Body, variables: Mapping[str, Setting]) -> str:
+    """Everything that may hold options of a JVM: its variables, command and arguments."""
+    texts = [variables[name].value or "" for name in JVM_VARIABLES if name in variables]
+    return " ".join([*texts, *(str(word) for field in ("command", "args") for word in container.get(field) or ())])
+
+
+def has_option(line: CommandLine, short: str, *long: str) -> bool:
+    """Whether a command line has an option: `--name`, `--name=value`, or curl's `-x`, `-sx`."""
+    if short and line.client == "curl" and re.search(rf"(?<!\S)-{_ALONE}{short}", line.text):
+        return True
+    return any(re.search(rf"(?<!\S){re.escape(name)}(?![\w-])", line.text) for name in long)
