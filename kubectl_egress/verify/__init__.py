@@ -1,0 +1,9 @@
+"""What the snapshots of the proxies prove: ProxySnapshot before and after → PodVerdict → Verdict."""
+
+from __future__ import annotations
+
+from kubectl_egress.verify.configured import Expected, configured
+from kubectl_egress.verify.judgement import Baseline, decided, judge, judge_pod
+from kubectl_egress.verify.latency import percentiles
+
+__all__ = ["Baseline", "Expected", "configured", "decided", "judge", "judge_pod", "percentiles"]
