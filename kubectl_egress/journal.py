@@ -1,0 +1,192 @@
+"""What a migration changed and what was there before: a ConfigMap per host, which is also the lock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from kubectl_egress.errors import EgressError
+from kubectl_egress.model import MANAGED_BY, MANAGED_BY_LABEL, Body, Edit, Host, Ref, Steps
+
+JOURNAL_LABEL = "egress.kubectl/journal"
+ORIGINAL_ANNOTATION = "egress.kubectl/original"
+KEY = "journal.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRecord:
+    """One URL that was rewritten: where, which one of the host's URLs in that string, and the splices."""
+
+    object: Ref
+    """The workload, or the original ConfigMap."""
+    steps: Steps
+    container: str
+    entry: str
+    ordinal: int
+    """Which of the host's URLs in the string, from 0, whatever their scheme."""
+    total: int
+    """How many URLs of the host the string had."""
+    edits: tuple[Edit, ...]
+    """Offsets count from the start of the URL, so that they hold wherever it has moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRecord:
+    """A field of the pod template that names a ConfigMap, and the original's name."""
+
+    steps: Steps
+    original: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerRecord:
+    """What was changed in one workload's pod template for the host."""
+
+    workload: Ref
+    sites: tuple[SiteRecord, ...]
+    references: tuple[ReferenceRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MeshRecord:
+    """One mesh object: what it was (None: it was not there) and what we made it."""
+
+    ref: Ref
+    before: Body | None
+    after: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """All that `undo` needs to know of one host in one namespace; holds no value that may be secret."""
+
+    host: Host
+    namespace: str
+    phase: str
+    """`migrating`, `migrated` or `undoing`."""
+    run: str
+    by: str
+    started: str
+    """UTC, ISO 8601."""
+    alias: str
+    """The address that the host's name leads to in the pods; empty where it fails open."""
+    mesh: tuple[MeshRecord, ...] = ()
+    callers: tuple[CallerRecord, ...] = ()
+    baseline: Mapping[str, Any] | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """The ConfigMap that holds it."""
+        return Ref("ConfigMap", self.namespace, journal_name(self.host), "v1")
+
+    def caller(self, workload: Ref) -> CallerRecord | None:
+        """The record of a workload, if it has one."""
+        return next((caller for caller in self.callers if caller.workload == workload), None)
+
+
+def journal_name(host: Host) -> str:
+    """The name of the host's journal: a DNS-1123 subdomain, one for each host."""
+    name = f"kubectl-egress.{host.name.replace('*', 'wildcard', 1).replace('_', '-')}"
+    if host.port != 443:
+        name = f"{name}.{host.port}"
+    if len(name) <= 253 and "_" not in host.name:
+        return name
+    return f"{name[:236]}.{hashlib.sha256(str(host).encode()).hexdigest()[:16]}"
+
+
+def merged(old: Journal, new: Journal) -> Journal:
+    """`new` on top of `old`: what `old` says was there before is never replaced, what it lacks is added."""
+    known = {record.ref for record in old.mesh}
+    mesh = [
+        next((replace(one, after=other.after) for other in new.mesh if other.ref == one.ref), one) for one in old.mesh
+    ]
+    mesh += [record for record in new.mesh if record.ref not in known]
+    callers = []
+    for record in old.callers:
+        addition = new.caller(record.workload)
+        callers.append(_merged_callers(record, addition) if addition else record)
+    callers += [record for record in new.callers if old.caller(record.workload) is None]
+    return replace(old, phase=new.phase, run=new.run, by=new.by, mesh=tuple(mesh), callers=tuple(callers))
+
+
+def _merged_callers(old: CallerRecord, new: CallerRecord) -> CallerRecord:
+    def address(site: SiteRecord) -> tuple[Ref, Steps, int]:
+        return site.object, site.steps, site.ordinal
+
+    known = {address(site) for site in old.sites}
+    sites = old.sites + tuple(site for site in new.sites if address(site) not in known)
+    references = old.references + tuple(one for one in new.references if one not in old.references)
+    return CallerRecord(old.workload, sites, references)
+
+
+def to_config_map(journal: Journal) -> Body:
+    """The ConfigMap as it is created."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": journal_name(journal.host),
+            "namespace": journal.namespace,
+            "labels": {MANAGED_BY_LABEL: MANAGED_BY, JOURNAL_LABEL: "true"},
+        },
+        "data": {KEY: to_text(journal)},
+    }
+
+
+def to_text(journal: Journal) -> str:
+    """The journal as JSON."""
+    return json.dumps({"format": FORMAT, **asdict(journal)}, indent=1, sort_keys=True)
+
+
+def from_config_map(body: Body) -> Journal:
+    """Read a journal back; EgressError when it was written by a later version or by somebody else."""
+    name = body["metadata"]["name"]
+    try:
+        content = json.loads(body["data"][KEY])
+        if content["format"] != FORMAT:
+            raise EgressError(
+                f"the journal {name} has format {content['format']}, and this version reads {FORMAT}",
+                "use the version of kubectl egress that wrote it, or a later one",
+            )
+        return Journal(
+            host=Host(**content["host"]),
+            namespace=content["namespace"],
+            phase=content["phase"],
+            run=content["run"],
+            by=content["by"],
+            started=content["started"],
+            alias=content["alias"],
+            mesh=tuple(
+                MeshRecord(Ref(**record["ref"]), record["before"], record["after"]) for record in content["mesh"]
+            ),
+            callers=tuple(_caller(record) for record in content["callers"]),
+            baseline=content["baseline"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise EgressError(
+            f"the journal {name} cannot be read: {error.__class__.__name__}: {error}",
+            f"kubectl get configmap {name} -o yaml shows it; without it nothing is known of what was there before",
+        ) from error
+
+
+def _caller(record: Mapping[str, Any]) -> CallerRecord:
+    return CallerRecord(
+        Ref(**record["workload"]),
+        tuple(
+            SiteRecord(
+                object=Ref(**site["object"]),
+                steps=tuple(site["steps"]),
+                container=site["container"],
+                entry=site["entry"],
+                ordinal=site["ordinal"],
+                total=site["total"],
+                edits=tuple(Edit(**edit) for edit in site["edits"]),
+            )
+            for site in record["sites"]
+        ),
+        tuple(ReferenceRecord(tuple(one["steps"]), one["original"]) for one in record["references"]),
+    )

@@ -1,0 +1,19 @@
+"""Decide what to write, in which order: values in, a Plan out, nothing done."""
+
+from __future__ import annotations
+
+from kubectl_egress.plan.calling import calling
+from kubectl_egress.plan.file_edits import FileChange, FilePlan, egress_file, plan_files
+from kubectl_egress.plan.migration import MigrationRequest, plan_migration
+from kubectl_egress.plan.undo import plan_undo
+
+__all__ = [
+    "FileChange",
+    "FilePlan",
+    "MigrationRequest",
+    "calling",
+    "egress_file",
+    "plan_files",
+    "plan_migration",
+    "plan_undo",
+]

@@ -1,0 +1,216 @@
+"""The plan of a migration: journal, mesh objects, proxies, callers, rollouts, verification; in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from kubectl_egress import kinds, mesh
+from kubectl_egress.journal import Journal, MeshRecord, from_config_map
+from kubectl_egress.model import (
+    Action,
+    Body,
+    CallSite,
+    Finding,
+    Host,
+    Plan,
+    Ref,
+    Skip,
+    Step,
+    Survey,
+    Wait,
+    Workload,
+)
+from kubectl_egress.plan.callers import CallerChange, change_caller
+from kubectl_egress.plan.guard import workload_patch
+from kubectl_egress.plan.journals import closing_step, opening_step
+from kubectl_egress.plan.objects import wanted_objects
+from kubectl_egress.plan.patches import patch_between
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationRequest:
+    """What the user asked for, and who asks when."""
+
+    hosts: tuple[Host, ...]
+    run: str = ""
+    by: str = ""
+    started: str = ""
+    fail_open: bool = False
+    export_to: tuple[str, ...] = (".",)
+    workloads: frozenset[Ref] | None = None
+    """Only these; None: every caller of the host in the namespace."""
+    baseline: Mapping[Host, Mapping[str, object]] = field(default_factory=dict)
+    """By host: what the proxies said before, for the journal."""
+
+
+def plan_migration(
+    survey: Survey, sites: Sequence[CallSite], findings: Sequence[Finding], request: MigrationRequest
+) -> Plan:
+    """Everything between what the survey shows and all of `request.hosts` being migrated.
+
+    Sites that cannot be rewritten become skips. Nothing left to do gives a plan without steps. A finding that
+    blocks is carried, not acted on: the caller stops.
+    """
+    journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
+    aliases = {host: _aliases(host, survey, journals, request) for host in request.hosts}
+    chosen = [site for site in sites if site.server in aliases and _asked(site.workload, request)]
+    callers = [
+        change
+        for workload in survey.workloads
+        if _asked(workload.ref, request)
+        and (change := _caller(workload, chosen, aliases, survey.config_maps)) is not None
+    ]
+    opened: list[Journal] = []
+    steps: list[Step] = []
+    for host in request.hosts:
+        journal, prepared = _prepare(host, survey, journals.get(host), aliases[host], callers, request)
+        opened += [journal] if journal else []
+        steps += prepared
+    if opened:
+        targets = tuple(sorted({caller.workload for journal in opened for caller in journal.callers}))
+        steps += _change(callers, survey, targets)
+        steps.append(Step(0, Action.VERIFY, None, "prove it from the proxies' own statistics", workloads=targets))
+        steps += [closing_step(journal) for journal in opened]
+    return Plan(
+        hosts=request.hosts,
+        namespace=survey.namespace,
+        steps=tuple(replace(step, order=order) for order, step in enumerate(steps, 1)),
+        skipped=tuple(
+            Skip(site, site.reason or site.url.reason) for site in chosen if site.url.encrypted and not site.rewritable
+        ),
+        findings=tuple(findings),
+        fails_closed=_fails_closed(survey, chosen, request),
+    )
+
+
+def _asked(workload: Ref, request: MigrationRequest) -> bool:
+    return request.workloads is None or workload in request.workloads
+
+
+def _aliases(
+    host: Host, survey: Survey, journals: Mapping[Host, Journal], request: MigrationRequest
+) -> tuple[str, ...]:
+    if request.fail_open:
+        return ()
+    known = journals.get(host)
+    first = (known and known.alias) or mesh.alias_address(host, taken_addresses(survey))
+    return (first, mesh.alias_address_v6(first)) if has_ipv6(survey) else (first,)
+
+
+def taken_addresses(survey: Survey) -> frozenset[str]:
+    """Every address that a host alias, an entry or a journal of the survey uses already."""
+    found = {journal.alias for journal in (from_config_map(doc.body) for doc in survey.journals)}
+    for workload in survey.workloads:
+        template = kinds.pod_template(workload.document.body) or {}
+        found.update(entry.get("ip", "") for entry in (template.get("spec") or {}).get("hostAliases") or ())
+    for document in survey.mesh_objects:
+        found.update(document.body.get("spec", {}).get("addresses") or ())
+    return frozenset(found)
+
+
+def has_ipv6(survey: Survey) -> bool:
+    """Whether a pod of the survey has an IPv6 address: its resolver then needs an alias for that family too."""
+    return any(
+        ":" in entry.get("ip", "")
+        for workload in survey.workloads
+        for pod in workload.pods
+        for entry in pod.get("status", {}).get("podIPs") or ()
+    )
+
+
+def _caller(
+    workload: Workload,
+    sites: Sequence[CallSite],
+    aliases: Mapping[Host, Sequence[str]],
+    config_maps: Mapping[Ref, Body],
+) -> CallerChange | None:
+    mine = [site for site in sites if site.workload == workload.ref]
+    rewritten = [site for site in mine if site.url.encrypted and site.rewritable]
+    called = {site.server for site in rewritten} | {site.server for site in mine if not site.url.encrypted}
+    wanted = {host: aliases[host] for host in aliases if host in called}
+    row = kinds.row(workload.ref.kind)
+    if not wanted or row is None or not row.mutable:
+        return None
+    change = change_caller(workload, rewritten, wanted, config_maps)
+    return None if change.after == change.before else change
+
+
+def _prepare(
+    host: Host,
+    survey: Survey,
+    known: Journal | None,
+    aliases: Sequence[str],
+    callers: Sequence[CallerChange],
+    request: MigrationRequest,
+) -> tuple[Journal | None, list[Step]]:
+    """The journal as it is when the migration begins, and the steps up to the mesh objects; None when there is nothing to do."""
+    objects = tuple(wanted_objects(host, survey, aliases, request.export_to, fail_open=request.fail_open))
+    changed = [one for one in objects if one.before != one.after]
+    records = tuple(change.records[host] for change in callers if host in change.records)
+    if not changed and not records and (known is None or known.phase == "migrated"):
+        return None, []
+    journal = Journal(
+        host=host,
+        namespace=survey.namespace,
+        phase="migrating",
+        run=request.run,
+        by=request.by,
+        started=request.started,
+        alias=aliases[0] if aliases else "",
+        mesh=tuple(MeshRecord(one.ref, one.before and _recorded(one.before), _recorded(one.after)) for one in changed),
+        callers=records,
+        baseline=request.baseline.get(host),
+    )
+    journal, opening = opening_step(journal, known, survey)
+    steps = [opening] if opening else []
+    for one in changed:
+        if one.before is None:
+            steps.append(Step(0, Action.CREATE, one.ref, one.title, after=one.after))
+        else:
+            patch = patch_between(one.before, one.after)
+            steps.append(Step(0, Action.UPDATE, one.ref, one.title, before=one.before, after=one.after, patch=patch))
+    return journal, steps
+
+
+SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
+
+
+def _recorded(body: Body) -> Body:
+    """An object as a journal keeps it: what people write, without what the server adds."""
+    metadata = {key: value for key, value in body["metadata"].items() if key not in SERVER_FIELDS}
+    return {"metadata": metadata, "spec": body["spec"]}
+
+
+def _change(callers: Sequence[CallerChange], survey: Survey, targets: tuple[Ref, ...]) -> Iterator[Step]:
+    title = "every proxy originates TLS for the host, and every istiod knows the objects"
+    yield Step(0, Action.WAIT, None, title, wait=Wait.PROXIES, workloads=targets)
+    present = set(survey.config_maps)
+    for change in callers:
+        for original, copy in change.copies:
+            metadata = copy["metadata"]
+            ref = Ref("ConfigMap", metadata["namespace"], metadata["name"], "v1")
+            if ref not in present:
+                present.add(ref)
+                yield Step(0, Action.CREATE, ref, _copy_title(original), original, copy)
+    for change in callers:
+        patch = workload_patch(change.before, change.after)
+        title = "URLs to http://, aliases and ConfigMap copies, in one patch"
+        yield Step(0, Action.PATCH, change.workload, title, change.before, change.after, patch)
+    for change in callers:
+        if kinds.rolls(change.workload.kind):
+            title = "roll out, and watch it"
+            yield Step(0, Action.WAIT, change.workload, title, wait=Wait.ROLLOUT, workloads=(change.workload,))
+
+
+def _copy_title(original: Body) -> str:
+    return f"a copy of ConfigMap {original['metadata']['name']}, which stays as it is, with http:// URLs"
+
+
+def _fails_closed(survey: Survey, sites: Sequence[CallSite], request: MigrationRequest) -> Mapping[Ref, bool]:
+    callers = {site.workload for site in sites}
+    return {
+        workload.ref: not request.fail_open and not any(host.wildcard for host in request.hosts)
+        for workload in survey.workloads
+        if workload.ref in callers
+    }

@@ -1,0 +1,85 @@
+"""The three mesh objects of a host: made anew, or taken over field by field where one that fits is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kubectl_egress import mesh
+from kubectl_egress.model import Body, Document, Host, Ref, Survey
+
+
+@dataclass(frozen=True, slots=True)
+class MeshChange:
+    """One mesh object before (None: not there) and after."""
+
+    ref: Ref
+    before: Body | None
+    after: Body
+    title: str
+
+
+def wanted_objects(
+    host: Host, survey: Survey, aliases: Sequence[str], export_to: Sequence[str], *, fail_open: bool
+) -> Iterator[MeshChange]:
+    """DestinationRule, ServiceEntry, VirtualService, in the order in which they are written; also those that fit as they are.
+
+    The rule is exported as widely as the entry: whoever sees only the entry would send clear text to port 443.
+    """
+    found = {kind: _present(kind, host, survey) for kind in ("DestinationRule", "ServiceEntry", "VirtualService")}
+    entry = found["ServiceEntry"]
+    exported = entry.body["spec"].get("exportTo") or ["*"] if entry else list(export_to)
+    alias = aliases[0] if aliases else ""
+    claim = survey.settings.dns_capture and survey.settings.auto_allocate
+    namespace = survey.namespace
+    yield _change(
+        found["DestinationRule"],
+        mesh.destination_rule(host, namespace, export_to=exported),
+        "the sidecar originates TLS on port 80, and checks CA and host name",
+    )
+    yield _change(
+        entry,
+        mesh.service_entry(host, namespace, alias=alias, claim_alias=claim, fail_open=fail_open, export_to=exported),
+        "the mesh knows the host; port 80 goes to the server's TLS port",
+    )
+    yield _change(
+        found["VirtualService"],
+        mesh.virtual_service(host, namespace, export_to=exported),
+        "port 80 of the host goes to the rule's subset, and nothing else changes",
+    )
+
+
+def _present(kind: str, host: Host, survey: Survey) -> Document | None:
+    """The object of the namespace that names exactly this host: ours first, else the oldest that fits."""
+    own = mesh.object_name(host)
+    candidates = [
+        document
+        for document in survey.mesh_objects
+        if document.ref.kind == kind and document.ref.namespace == survey.namespace
+    ]
+    for document in candidates:
+        if document.ref.name == own and mesh.is_ours(document.body):
+            return document
+    if kind == "VirtualService":
+        return None
+    fitting = [
+        document for document in candidates if _names(document.body, host) and not mesh.fits(document.body, host)
+    ]
+    return min(fitting, key=_age, default=None)
+
+
+def _names(body: Body, host: Host) -> bool:
+    spec = body.get("spec") or {}
+    return spec.get("host") == host.name or host.name in (spec.get("hosts") or ())
+
+
+def _age(document: Document) -> tuple[str, str]:
+    return str(document.body["metadata"].get("creationTimestamp", "")), document.ref.name
+
+
+def _change(present: Document | None, wanted: Body, title: str) -> MeshChange:
+    if present is None:
+        metadata = wanted["metadata"]
+        ref = Ref(wanted["kind"], metadata["namespace"], metadata["name"], wanted["apiVersion"])
+        return MeshChange(ref, None, wanted, title)
+    return MeshChange(present.ref, present.body, mesh.adopt(present.body, wanted), title)

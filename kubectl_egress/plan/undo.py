@@ -1,0 +1,316 @@
+"""The plan of an undo: callers back to https, their old pods gone, then the mesh objects, then the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kubectl_egress import kinds, mesh, paths, scan, urls
+from kubectl_egress.errors import EgressError
+from kubectl_egress.journal import CallerRecord, Journal, MeshRecord, SiteRecord, from_config_map
+from kubectl_egress.model import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    Action,
+    Body,
+    Edit,
+    Finding,
+    Host,
+    Plan,
+    Ref,
+    Severity,
+    Step,
+    Steps,
+    Survey,
+    Wait,
+    Workload,
+)
+from kubectl_egress.plan.callers import named_copy, original_of, without_aliases
+from kubectl_egress.plan.guard import workload_patch
+from kubectl_egress.plan.journals import phase_step
+from kubectl_egress.plan.patches import patch_between, reverted
+
+
+@dataclass(frozen=True, slots=True)
+class CallerUndo:
+    """One workload as it is and as it was, the copy that other hosts still need, and what could not be put back."""
+
+    workload: Ref
+    before: Body
+    after: Body
+    copies: tuple[Body, ...]
+    left: tuple[Finding, ...]
+
+
+def plan_undo(survey: Survey, hosts: Sequence[Host], workloads: frozenset[Ref] | None = None) -> Plan:
+    """Everything between what the survey shows and what was there before `hosts` were migrated.
+
+    `workloads`: undo these alone; the mesh objects stay while a caller is left. EgressError for a host without a
+    journal. What somebody else changed since is left alone and said as a finding.
+    """
+    journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
+    for host in hosts:
+        if host not in journals:
+            raise EgressError(
+                f"{host} is not migrated in namespace {survey.namespace}: there is no journal of it",
+                f"migrated here: {', '.join(sorted(map(str, journals))) or 'nothing'}",
+            )
+    chosen = [_narrowed(journals[host], workloads) for host in hosts]
+    staying = {host: _left_over(journals[host], workloads) for host in hosts}
+    remaining = [journal for host, journal in journals.items() if host not in hosts]
+    undone = [
+        undo
+        for workload in survey.workloads
+        if (undo := _undo_caller(workload, chosen, remaining, survey.config_maps)) is not None
+    ]
+    steps = [
+        phase_step(journals[host], "undoing", survey)
+        for host in hosts
+        if staying[host] is None and journals[host].phase != "undoing"
+    ]
+    steps += _callers(undone, survey)
+    callers = tuple(sorted({caller.workload for journal in chosen for caller in journal.callers}))
+    if callers:
+        title = "no pod with an http:// URL is left, terminating ones included"
+        steps.append(Step(0, Action.WAIT, None, title, wait=Wait.NO_OLD_PODS, workloads=callers))
+    findings = [finding for undo in undone for finding in undo.left]
+    for journal in chosen:
+        for record in reversed(journal.mesh if staying[journal.host] is None else ()):
+            step, finding = _undo_mesh(record, survey, journal)
+            steps += [step] if step else []
+            findings += [finding] if finding else []
+    steps += _copies(survey, undone, chosen)
+    steps += _ended(survey, chosen, staying)
+    return Plan(
+        hosts=tuple(hosts),
+        namespace=survey.namespace,
+        steps=tuple(replace(step, order=order) for order, step in enumerate(steps, 1)),
+        findings=tuple(findings),
+    )
+
+
+def _narrowed(journal: Journal, workloads: frozenset[Ref] | None) -> Journal:
+    """The journal with the records of these workloads alone."""
+    if workloads is None:
+        return journal
+    return replace(journal, callers=tuple(one for one in journal.callers if one.workload in workloads))
+
+
+def _left_over(journal: Journal, workloads: frozenset[Ref] | None) -> Journal | None:
+    """What the journal still has to say when these workloads are undone; None: nothing."""
+    left = tuple(one for one in journal.callers if workloads is not None and one.workload not in workloads)
+    return replace(journal, callers=left) if left else None
+
+
+def _ended(survey: Survey, chosen: Sequence[Journal], staying: Mapping[Host, Journal | None]) -> Iterator[Step]:
+    for journal in chosen:
+        left = staying[journal.host]
+        if left is not None:
+            yield phase_step(replace(left, phase=""), "migrated", survey)
+            continue
+        body = next(document.body for document in survey.journals if document.ref == journal.ref)
+        title = "the journal: nothing is left to undo"
+        yield Step(0, Action.DELETE, journal.ref, title, before=body)
+
+
+def _callers(undone: Sequence[CallerUndo], survey: Survey) -> Iterator[Step]:
+    present = set(survey.config_maps)
+    for undo in undone:
+        for copy in undo.copies:
+            ref = Ref("ConfigMap", copy["metadata"]["namespace"], copy["metadata"]["name"], "v1")
+            if ref not in present:
+                present.add(ref)
+                yield Step(0, Action.CREATE, ref, "a copy of the ConfigMap for the hosts that stay", after=copy)
+    for undo in undone:
+        patch = workload_patch(undo.before, undo.after)
+        title = "URLs, aliases and references as they were, in one patch"
+        yield Step(0, Action.PATCH, undo.workload, title, undo.before, undo.after, patch)
+    for undo in undone:
+        if kinds.rolls(undo.workload.kind):
+            title = "roll out, and watch it"
+            yield Step(0, Action.WAIT, undo.workload, title, wait=Wait.ROLLOUT, workloads=(undo.workload,))
+
+
+def _undo_caller(
+    workload: Workload, journals: Sequence[Journal], remaining: Sequence[Journal], config_maps: Mapping[Ref, Body]
+) -> CallerUndo | None:
+    body: Body = workload.document.body
+    left: list[Finding] = []
+    records = [(journal, record) for journal in journals if (record := journal.caller(workload.ref)) is not None]
+    for journal, record in records:
+        for site in record.sites:
+            if site.object == workload.ref:
+                body, why = _undo_site(body, site, journal.host)
+                left += [_left(why, journal.host, workload.ref, site)] if why else []
+        addresses = (journal.alias, mesh.alias_address_v6(journal.alias)) if journal.alias else ()
+        body = without_aliases(body, workload.ref.kind, addresses, journal.host)
+    copies: list[Body] = []
+    for steps, name in _copied(body, workload, records):
+        copy = config_maps.get(Ref("ConfigMap", workload.ref.namespace, name))
+        if copy is None:
+            continue
+        target, made, why_not = _undo_copy(copy, workload.ref, records, remaining, config_maps)
+        body = paths.replaced(body, steps, target)
+        copies += [made] if made else []
+        left += [_left(why, host, workload.ref, site) for why, host, site in why_not]
+    if body == workload.document.body and not left:
+        return None
+    return CallerUndo(workload.ref, workload.document.body, body, tuple(copies), tuple(left))
+
+
+def _copied(body: Body, workload: Workload, records: Sequence[tuple[Journal, CallerRecord]]) -> list[tuple[Steps, str]]:
+    """The references that a record says we have moved, wherever they stand now."""
+    if not any(record.references for _, record in records):
+        return []
+    prefix = kinds.template_steps(workload.ref.kind)
+    return [((*prefix, *steps), name) for steps, name in scan.config_map_references(paths.get(body, prefix))]
+
+
+def _undo_copy(
+    copy: Body,
+    workload: Ref,
+    records: Sequence[tuple[Journal, CallerRecord]],
+    remaining: Sequence[Journal],
+    config_maps: Mapping[Ref, Body],
+) -> tuple[str, Body | None, list[tuple[str, Host, SiteRecord]]]:
+    """The name to point at, the copy to make first (None: it is there), and what could not be put back in it."""
+    name = copy["metadata"]["name"]
+    current = Ref("ConfigMap", workload.namespace, name, "v1")
+    original = original_of(current, copy)
+    if original == current:
+        return name, None, []
+    kept = [
+        site
+        for journal in remaining
+        if (record := journal.caller(workload)) is not None
+        for site in record.sites
+        if site.object == original
+    ]
+    if not kept:
+        return original.name, None, []
+    content: Body = copy
+    left = []
+    for journal, record in records:
+        for site in record.sites:
+            if site.object == original:
+                content, why = _undo_site(content, site, journal.host)
+                left += [(why, journal.host, site)] if why else []
+    made = named_copy(copy, content)
+    there = Ref("ConfigMap", workload.namespace, made["metadata"]["name"]) in config_maps
+    return made["metadata"]["name"], None if there else made, left
+
+
+def _undo_site(body: Body, site: SiteRecord, host: Host) -> tuple[Body, str]:
+    """The object with one URL put back, or the reason why it was left as it is."""
+    steps = _moved(body, site)
+    if steps is None:
+        return body, "it is not there any more"
+    text = paths.get(body, steps)
+    found = urls.occurrences(text, host.name)
+    if len(found) != site.total:
+        return body, f"it now names the host {len(found)} times and did so {site.total} times"
+    url = found[site.ordinal]
+    if url.encrypted:
+        return body, ""
+    inverse, shift = [], 0
+    for edit in site.edits:
+        inverse.append(Edit(url.start + edit.start + shift, edit.new, edit.old))
+        shift += len(edit.new) - len(edit.old)
+    try:
+        return paths.replaced(body, steps, urls.apply_edits(text, inverse)), ""
+    except ValueError:
+        return body, "its URL is not what the migration made of it"
+
+
+def _moved(body: Body, site: SiteRecord) -> Steps | None:
+    """Where the site's string stands now: containers and env entries may have changed places."""
+    steps: Steps = ()
+    names = iter((site.container, site.entry))
+    for step in site.steps:
+        try:
+            holder = paths.get(body, steps)
+            if isinstance(step, int) and isinstance(holder[0], Mapping):
+                wanted = next(names, "")
+                step = next(index for index, item in enumerate(holder) if item.get("name") == wanted)
+            holder[step]
+        except (KeyError, IndexError, TypeError, StopIteration):
+            return None
+        steps = (*steps, step)
+    return steps if isinstance(paths.get(body, steps), str) else None
+
+
+def _left(why: str, host: Host, workload: Ref, site: SiteRecord) -> Finding:
+    return Finding(
+        code="changed-since",
+        severity=Severity.WARN,
+        message=f"{paths.kubectl_path(site.steps)} was left as it is: {why}",
+        remedy="look at it, and write https:// there by hand if it still says http://",
+        workload=workload,
+        host=host,
+        object=site.object,
+        steps=site.steps,
+    )
+
+
+def _undo_mesh(record: MeshRecord, survey: Survey, journal: Journal) -> tuple[Step | None, Finding | None]:
+    document = next((one for one in survey.mesh_objects if one.ref == record.ref), None)
+    if document is None:
+        return None, None
+    if record.before is None:
+        if (document.body["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) != MANAGED_BY:
+            return None, _foreign(record.ref, journal.host)
+        return Step(0, Action.DELETE, record.ref, "what the migration added", before=document.body), None
+    after, conflicts = _reverted(document.body, record.before, record.after)
+    patch = patch_between(document.body, after)
+    finding = _changed(record.ref, conflicts, journal.host) if conflicts else None
+    if not patch:
+        return None, finding
+    title = "as it was before the migration took it over"
+    return Step(0, Action.UPDATE, record.ref, title, before=document.body, after=after, patch=patch), finding
+
+
+def _reverted(current: Body, before: Body, after: Body) -> tuple[Body, tuple[Steps, ...]]:
+    """The parts that the journal has, put back; the rest of the object as it is."""
+    body, conflicts = dict(current), []
+    for part in before:
+        body[part], left = reverted(current[part], before[part], after[part])
+        conflicts += [(part, *steps) for steps in left]
+    return body, tuple(conflicts)
+
+
+def _foreign(ref: Ref, host: Host) -> Finding:
+    return Finding(
+        "changed-since",
+        Severity.WARN,
+        f"{ref.kind} {ref.name} no longer carries our label and was left alone",
+        "delete it by hand if nobody needs it",
+        host=host,
+        object=ref,
+    )
+
+
+def _changed(ref: Ref, conflicts: Sequence[Steps], host: Host) -> Finding:
+    fields = ", ".join(paths.kubectl_path(steps) for steps in conflicts)
+    return Finding(
+        "changed-since",
+        Severity.WARN,
+        f"{ref.kind} {ref.name}: {fields} was changed by somebody else since and was left alone",
+        "look at it, and put it back by hand if need be",
+        host=host,
+        object=ref,
+    )
+
+
+def _copies(survey: Survey, undone: Sequence[CallerUndo], journals: Sequence[Journal]) -> Iterator[Step]:
+    """Our copies of these hosts' ConfigMaps that no template reads once the undo is done."""
+    after = {undo.workload: undo.after for undo in undone}
+    used: set[str] = set()
+    for workload in survey.workloads:
+        body = after.get(workload.ref, workload.document.body)
+        template = kinds.pod_template(body)
+        used.update(name for _, name in scan.config_map_references(template or {}))
+    originals = {site.object for journal in journals for caller in journal.callers for site in caller.sites}
+    for ref, body in sorted(survey.config_maps.items()):
+        original = original_of(ref, body)
+        if original != ref and original in originals and ref.name not in used:
+            yield Step(0, Action.DELETE, ref, "the copy that no pod reads any more", before=body)
