@@ -1,0 +1,57 @@
+"""Whose pod is it: from controller references, also through ReplicaSets and Jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kubectl_egress.model import Body, Ref
+
+# What stands between a workload and its pods, and is no workload of its own then.
+BETWEEN = {"ReplicaSet": "Deployment", "Job": "CronJob"}
+
+
+def controller(body: Body) -> tuple[str, str]:
+    """Kind and name of the owner that controls the object; empty if none does."""
+    for owner in body.get("metadata", {}).get("ownerReferences") or ():
+        if owner.get("controller"):
+            return str(owner.get("kind", "")), str(owner.get("name", ""))
+    return "", ""
+
+
+def is_workload(kind: str, body: Body) -> bool:
+    """Whether an object of this kind stands for itself: not a Deployment's ReplicaSet, not a CronJob's Job."""
+    return controller(body)[0] != BETWEEN.get(kind, "-")
+
+
+def parents(between: Mapping[str, Iterable[Body]]) -> Mapping[Ref, Ref]:
+    """The Deployment of each ReplicaSet and the CronJob of each Job that has one; `between` by kind."""
+    found = {}
+    for kind, bodies in between.items():
+        for body in bodies:
+            owner, name = controller(body)
+            if owner == BETWEEN[kind]:
+                namespace = body["metadata"].get("namespace", "")
+                found[Ref(kind, namespace, body["metadata"]["name"])] = Ref(owner, namespace, name)
+    return found
+
+
+def pods_by_workload(pods: Iterable[Body], known: Mapping[Ref, Ref]) -> Mapping[Ref, tuple[Body, ...]]:
+    """The pods of each workload, by the workload's Ref; `known` are the parents.
+
+    Where a ReplicaSet could not be read, its name tells the Deployment's: NAME-HASH, with the hash as the pod's label.
+    """
+    grouped: dict[Ref, list[Body]] = {}
+    for pod in pods:
+        kind, name = controller(pod)
+        if kind:
+            owner = Ref(kind, pod["metadata"].get("namespace", ""), name)
+            grouped.setdefault(known.get(owner) or _guessed(owner, pod) or owner, []).append(pod)
+    return {ref: tuple(found) for ref, found in grouped.items()}
+
+
+def _guessed(owner: Ref, pod: Body) -> Ref | None:
+    """The Deployment that a ReplicaSet's name and its pod's hash tell of."""
+    mark = "-" + str((pod["metadata"].get("labels") or {}).get("pod-template-hash", ""))
+    if owner.kind != "ReplicaSet" or len(mark) == 1 or not owner.name.endswith(mark):
+        return None
+    return Ref("Deployment", owner.namespace, owner.name.removesuffix(mark))

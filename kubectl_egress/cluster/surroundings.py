@@ -1,0 +1,98 @@
+"""What decides about workloads beside themselves: namespaces, ConfigMaps, mesh objects, mesh-wide settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kubectl_egress import kinds
+from kubectl_egress.cluster.cluster import Cluster
+from kubectl_egress.cluster.lists import CONFIG_MAPS, NAMESPACES, Read, denial, document, listed, side_by_side, together
+from kubectl_egress.cluster.resources import MESH_GROUP, ApiResource
+from kubectl_egress.cluster.settings import REVISION_LABEL, SYSTEM_NAMESPACE, config_map_names, mesh_settings
+from kubectl_egress.errors import ForbiddenError, NotFoundError
+from kubectl_egress.journal import JOURNAL_LABEL
+from kubectl_egress.model import MANAGED_BY, MANAGED_BY_LABEL, Body, Denied, Document, MeshSettings, Ref
+from kubectl_egress.scan import config_map_references
+
+
+def namespaces_of(cluster: Cluster, namespace: str | None) -> Read:
+    """The namespace, which has to exist; all of them for all namespaces."""
+    if namespace is None:
+        return listed(cluster, NAMESPACES, None)
+    try:
+        return Read((cluster.get(Ref("Namespace", "", namespace, "v1")),))
+    except NotFoundError as error:
+        remedy = "kubectl get namespaces lists them; give -n NAMESPACE"
+        raise NotFoundError(error.message, remedy, status=error.status, reason=error.reason) from error
+    except ForbiddenError as error:
+        return Read(denied=(denial("get", "namespaces", namespace, error),))
+
+
+def config_maps_of(cluster: Cluster, namespace: str | None, workloads: Iterable[Document]) -> Read:
+    """The ConfigMaps that pod templates read, our own copies, and our journals."""
+    wanted = {
+        (workload.ref.namespace, name)
+        for workload in workloads
+        for _, name in config_map_references(kinds.pod_template(workload.body) or {})
+    }
+
+    def keep(body: Body) -> bool:
+        metadata = body["metadata"]
+        return (metadata.get("namespace"), metadata["name"]) in wanted or _labels(body).get(
+            MANAGED_BY_LABEL
+        ) == MANAGED_BY
+
+    return listed(cluster, CONFIG_MAPS, namespace, keep)
+
+
+def journals_and_others(bodies: Iterable[Body]) -> tuple[tuple[Document, ...], Mapping[Ref, Body]]:
+    """Our journals, and the other ConfigMaps."""
+    found = [document(body) for body in bodies]
+    journals = [one for one in found if _is_journal(one.body)]
+    others = {one.ref: one.body for one in found if not _is_journal(one.body)}
+    return tuple(journals), others
+
+
+def _is_journal(body: Body) -> bool:
+    return _labels(body).get(MANAGED_BY_LABEL) == MANAGED_BY and _labels(body).get(JOURNAL_LABEL) == "true"
+
+
+def _labels(body: Body) -> Mapping[str, str]:
+    return body["metadata"].get("labels") or {}
+
+
+def mesh_of(cluster: Cluster, namespace: str | None) -> Read:
+    """Istio's objects of all namespaces; where that is forbidden, of this one and of the root namespace."""
+    try:
+        served = cluster.mesh_resources()
+    except NotFoundError as error:
+        return Read(denied=(denial("list", f"serviceentries.{MESH_GROUP}", None, error),))
+    with side_by_side(len(served), "mesh") as pool:
+        return together(pool.map(lambda resource: _everywhere_or_near(cluster, resource, namespace), served))
+
+
+def _everywhere_or_near(cluster: Cluster, resource: ApiResource, namespace: str | None) -> Read:
+    """What can be read everywhere, or else close by."""
+    everywhere = listed(cluster, resource, None)
+    if not everywhere.denied or namespace is None:
+        return everywhere
+    near = [listed(cluster, resource, name) for name in dict.fromkeys((namespace, SYSTEM_NAMESPACE))]
+    return together([everywhere, *near])
+
+
+def settings_of(cluster: Cluster, namespaces: Sequence[Body]) -> tuple[MeshSettings, tuple[Denied, ...]]:
+    """Mesh-wide settings of the control plane that the namespace asks for."""
+    revisions = {_labels(body).get(REVISION_LABEL, "") for body in namespaces}
+    revision = revisions.pop() if len(revisions) == 1 else ""
+    found: list[Body | None] = []
+    denied: list[Denied] = []
+    for name in config_map_names(revision):
+        try:
+            found.append(cluster.get(Ref("ConfigMap", SYSTEM_NAMESPACE, name, "v1")))
+        except NotFoundError:
+            # A managed control plane; `known` says that the defaults stand.
+            found.append(None)
+        except ForbiddenError as error:
+            denied.append(denial("get", "configmaps", SYSTEM_NAMESPACE, error))
+            found.append(None)
+    return mesh_settings(*found), tuple(denied)
