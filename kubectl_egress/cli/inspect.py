@@ -1,0 +1,103 @@
+"""`kubectl egress inspect`: what the workloads call, and how well the mesh sees it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kubectl_egress.cli.options import Connection, Files, Selection, Targets, output_option
+from kubectl_egress.cli.output import check_format, coloured, emit, emit_document, say, width
+from kubectl_egress.cli.sources import (
+    again,
+    check_files_alone,
+    read_documents,
+    survey_cluster,
+    survey_documents,
+    with_lines,
+)
+from kubectl_egress.errors import UsageError
+
+if TYPE_CHECKING:
+    from kubectl_egress.inspection import InspectReport
+    from kubectl_egress.model import CallSite, Finding, Survey
+
+FORMATS = ("json", "yaml", "name", "wide")
+
+
+def inspect(
+    selection: Selection,
+    files: Files,
+    connection: Connection,
+    targets: Targets = None,
+    live: Annotated[
+        str, typer.Option("--live", metavar="on|off", help="Must be 'on' or 'off': whether to ask the sidecars.")
+    ] = "on",
+    output: Annotated[str, output_option(*FORMATS)] = "",
+) -> int:
+    """Show what the workloads call, and how well the mesh sees it.
+
+    Looks for URLs in env, command and args of Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs and CronJobs
+    and in the ConfigMaps that they read, and asks each sidecar what it knows of those hosts. Changes nothing.
+
+    \b
+    Examples:
+      kubectl egress inspect
+      kubectl egress inspect deploy/curl -o wide
+      kubectl egress inspect -A -o json
+      kubectl egress inspect -f deploy/ -R
+    """
+    check_format(output, FORMATS)
+    if live not in ("on", "off"):
+        raise UsageError(f"invalid --live value ({live})", "it must be on or off")
+    if files.filename:
+        report = read_files(targets or (), selection, files)
+    else:
+        report = read_cluster(targets or (), selection, connection, live == "on")
+    show(report, output, again(selection, files, report.ready_namespace))
+    return 0
+
+
+def read_cluster(targets: Sequence[str], selection: Selection, connection: Connection, live: bool) -> InspectReport:
+    """What the cluster says of the targets."""
+    from kubectl_egress import inspection
+
+    survey = survey_cluster(targets, selection, connection, live)
+    sites = inspection.call_sites(survey)
+    return inspection.inspect(survey, sites, checked(survey, sites))
+
+
+def read_files(targets: Sequence[str], selection: Selection, files: Files) -> InspectReport:
+    """What the files say; no cluster is asked."""
+    from kubectl_egress import inspection
+
+    check_files_alone(targets, selection)
+    texts, documents = read_documents(files)
+    survey = survey_documents(documents, selection.namespace)
+    sites = with_lines(inspection.call_sites(survey), documents, texts, selection.namespace)
+    return inspection.inspect(survey, sites, checked(survey, sites))
+
+
+def checked(survey: Survey, sites: Sequence[CallSite]) -> tuple[Finding, ...]:
+    """What stands in the way of hosts that are still called by https, and what is wrong with those that are not."""
+    from kubectl_egress import findings, inspection
+
+    ahead = {site.host for site in sites if site.url.encrypted}
+    done = tuple(host for host in inspection.hosts(sites) if host not in ahead)
+    found = [*findings.check(survey, sites, None), *findings.check(survey, sites, done, migrating=False)]
+    return tuple(dict.fromkeys(found))
+
+
+def show(report: InspectReport, output: str, again: str) -> None:
+    """The report on stdout; beside a table, what it comes to and what to type next on stderr."""
+    from kubectl_egress.report import inspect_document, inspect_names, inspect_summary, inspect_table
+
+    if output in ("json", "yaml"):
+        emit_document(inspect_document(report), output)
+    elif output == "name":
+        emit(inspect_names(report))
+    else:
+        emit(inspect_table(report, output == "wide", width(sys.stdout), coloured(sys.stdout)))
+        say(("\n" if report.items else "") + inspect_summary(report, again))

@@ -1,0 +1,179 @@
+"""`kubectl egress migrate`: plan, show, ask, apply, roll out, verify; undo if it fails."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kubectl_egress.cli.options import Connection, FieldManager, Files, Namespace, Yes, output_option
+from kubectl_egress.cli.output import check_format, coloured, emit, emit_document, say, width
+from kubectl_egress.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from kubectl_egress.model import Plan
+
+FORMATS = ("json", "yaml", "plan")
+DRY_RUNS = ("none", "client", "server")
+
+Hosts = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[HOST...]", help="host, as the URLs say it; or --all.", show_default=False),
+]
+Timeout = Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long each wait may take (30s, 5m).")]
+Window = Annotated[str, typer.Option("--window", metavar="TIME", help="How long to watch the proxies, at most.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which callers, and how far to go."""
+
+    namespace: Namespace = ""
+    selector: Annotated[
+        str,
+        typer.Option(
+            "-l",
+            "--selector",
+            metavar="QUERY",
+            help="Only workloads that this label query matches.",
+            show_default=False,
+        ),
+    ] = ""
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--workload",
+            metavar="TARGET",
+            help="Only this workload (deploy/curl); may be repeated.",
+            show_default=False,
+        ),
+    ] = None
+    every: Annotated[bool, typer.Option("--all", help="Every external host that can be migrated as things are.")] = (
+        False
+    )
+    fail_open: Annotated[
+        bool,
+        typer.Option("--fail-open", help="Leave the host alias out. Without its sidecar, a pod then calls in clear."),
+    ] = False
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ignore", metavar="CODE", help="Go on in spite of this finding; may be repeated.", show_default=False
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """Whether and how to do it."""
+
+    yes: Yes = False
+    dry_run: Annotated[
+        str, typer.Option("--dry-run", metavar="WHERE", help='Must be "none", "server", or "client".')
+    ] = "none"
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Change nothing, and exit with 3 if something is left to migrate.")
+    ] = False
+    write: Annotated[bool, typer.Option("--write", help="With -f: edit the files, in place of printing a diff.")] = (
+        False
+    )
+    window: Window = "15s"
+    timeout: Timeout = "5m"
+    field_manager: FieldManager = "kubectl-egress"
+
+
+def migrate(
+    choice: Choice,
+    doing: Doing,
+    files: Files,
+    connection: Connection,
+    hosts: Hosts = None,
+    output: Annotated[str, output_option(*FORMATS)] = "",
+) -> int:
+    """Have the sidecars originate TLS for a host, and rewrite the URLs of its callers.
+
+    Shows every change and asks before it makes any. Writes a DestinationRule, a ServiceEntry and a VirtualService; waits
+    until every proxy originates TLS for the host; then rewrites URLs to http:// and adds a host alias, so that nothing
+    can leave a pod in clear; rolls out, verifies, and undoes it all if that fails.
+
+    \b
+    Examples:
+      kubectl egress migrate httpbin.org
+      kubectl egress migrate httpbin.org --workload deploy/curl --dry-run=client
+      kubectl egress migrate httpbin.org -o yaml
+      kubectl egress migrate httpbin.org -f deploy/ -R --write
+    """
+    check_format(output, FORMATS)
+    if doing.dry_run not in DRY_RUNS:
+        raise UsageError(
+            f'Invalid dry-run value ({doing.dry_run}). Must be "none", "server", or "client".', "see --help"
+        )
+    if bool(hosts) == choice.every:
+        raise UsageError("name the hosts to migrate, or say --all", "kubectl egress inspect shows which there are")
+    if files.filename:
+        from kubectl_egress.cli.migrate_files import migrate_files
+
+        return migrate_files(hosts or [], choice, doing, files, output)
+    if doing.write:
+        raise UsageError("--write goes with -f", "without -f, the cluster is changed, after a question")
+    from kubectl_egress.cli.migrate_cluster import migrate_cluster
+
+    return migrate_cluster(hosts or [], choice, doing, connection, output)
+
+
+def show_plan(plan: Plan, output: str) -> None:
+    """The plan on stdout in the format that was asked for."""
+    from kubectl_egress.report import object_list, plan_document, plan_objects, plan_text
+
+    if output == "plan":
+        emit_document(plan_document(plan), "json")
+    elif output == "json":
+        emit_document(object_list(plan_objects(plan)), "json")
+    elif output == "yaml":
+        from kubectl_egress.manifests import dump
+
+        emit(dump(plan_objects(plan)))
+    else:
+        emit(plan_text(plan, width(sys.stdout), coloured(sys.stdout)))
+
+
+def refuse_blocked(plan: Plan, ignored: frozenset[str]) -> None:
+    """Raise RefusedError for the findings that stop a migration; UsageError for a code that cannot be ignored."""
+    from kubectl_egress.model import Severity
+
+    check_ignored(ignored)
+    stopping = [one for one in plan.findings if one.severity is Severity.BLOCK and one.code not in ignored]
+    if stopping:
+        codes = ", ".join(dict.fromkeys(one.code for one in stopping))
+        say("\n")
+        raise RefusedError(
+            f"nothing was changed: {codes} stands in the way",
+            f"kubectl egress explain {stopping[0].code} says what to do about it",
+        )
+
+
+def check_ignored(ignored: frozenset[str]) -> None:
+    """UsageError for a code that does not exist or that may not be ignored."""
+    from kubectl_egress import findings
+
+    for code in sorted(ignored):
+        if code not in findings.codes():
+            raise UsageError(f"--ignore: there is no finding {code!r}", "kubectl egress explain CODE describes each")
+        if not findings.ignorable(code):
+            raise UsageError(
+                f"--ignore: {code} cannot be ignored", f"kubectl egress explain {code} says why, and what to do"
+            )
+
+
+def confirmed(question: str, yes: bool) -> bool:
+    """Whether to go on; EgressError without a terminal to ask on and without `-y`."""
+    from kubectl_egress.errors import EgressError
+
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise EgressError("nothing was changed: there is no terminal to ask on", "say -y to do it without asking")
+    say(f"{question} [y/N] ")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,117 @@
+"""`migrate -f`: manifests → plan → diff, or the files themselves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from kubectl_egress import files as disk
+from kubectl_egress import findings, inspection, manifests
+from kubectl_egress.cli.migrate import Choice, Doing, refuse_blocked, show_plan
+from kubectl_egress.cli.options import Files
+from kubectl_egress.cli.output import coloured, emit, say
+from kubectl_egress.cli.sources import placed, read_documents, survey_documents, with_lines
+from kubectl_egress.errors import EgressError, UsageError
+from kubectl_egress.model import CallSite, Document, Host, Survey
+from kubectl_egress.plan import FileChange, FilePlan, egress_file, plan_files
+from kubectl_egress.report import findings_text, text_diff
+from kubectl_egress.report.colour import diff_coloured
+from kubectl_egress.urls import parse_host, shown
+
+
+def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, files: Files, output: str) -> int:
+    """Print what would change in the files, or change them with `--write`; the exit status."""
+    if doing.write and "-" in files.filename:
+        raise UsageError("--write has no file to write to: the manifests come from standard input", "name a file")
+    if choice.workload or choice.selector:
+        raise UsageError("--workload and -l do not go with -f", "give only the files that you mean")
+    texts, documents = read_documents(files)
+    asked = tuple(dict.fromkeys(parse_host(host) for host in hosts))
+    plans = [
+        one
+        for namespace in sorted({document.ref.namespace for document in documents})
+        if (one := _plan(namespace, texts, documents, asked, choice)) is not None
+    ]
+    if not plans:
+        called = ", ".join(map(str, asked)) or "an external host"
+        raise EgressError(f"nothing in these files calls {called}", "kubectl egress inspect -f shows what is called")
+    changes = _together(plans)
+    for one in plans:
+        if output:
+            show_plan(one.plan, output)
+        _say_what_is_left(one)
+        refuse_blocked(one.plan, frozenset(choice.ignore or ()))
+    if not output:
+        _show_or_write(changes, doing.write)
+    return 3 if doing.exit_code and changes else 0
+
+
+def _plan(
+    namespace: str, texts: Mapping[str, str], documents: Sequence[Document], asked: Sequence[Host], choice: Choice
+) -> FilePlan | None:
+    """The plan for one namespace of the manifests; None if nothing there calls the hosts."""
+    survey, sites = _read(namespace, texts, documents, choice.namespace)
+    hosts = tuple(host for host in (asked or _ready(survey, sites)) if any(site.server == host for site in sites))
+    if not hosts:
+        return None
+    more = _earlier(hosts, sites, texts)
+    if more:
+        texts = {**texts, **more}
+        documents = [*documents, *(one for file, text in more.items() for one in manifests.parse(text, file))]
+        survey, sites = _read(namespace, texts, documents, choice.namespace)
+    found = findings.check(survey, sites, hosts, fail_open=choice.fail_open)
+    held = [placed(document, choice.namespace) for document in documents]
+    return plan_files(texts, held, survey, sites, hosts, found, fail_open=choice.fail_open)
+
+
+def _read(
+    namespace: str, texts: Mapping[str, str], documents: Sequence[Document], default: str
+) -> tuple[Survey, tuple[CallSite, ...]]:
+    mine = [
+        document for document in documents if document.ref.namespace == namespace or document.ref.kind == "Namespace"
+    ]
+    survey = survey_documents(mine, namespace or default)
+    return survey, with_lines(inspection.call_sites(survey), mine, texts, default)
+
+
+def _ready(survey: Survey, sites: Sequence[CallSite]) -> tuple[Host, ...]:
+    return inspection.inspect(survey, sites, findings.check(survey, sites, None)).ready_hosts
+
+
+def _earlier(hosts: Sequence[Host], sites: Sequence[CallSite], texts: Mapping[str, str]) -> Mapping[str, str]:
+    """What an earlier run has written beside the files, where it was not given with them."""
+    known = {os.path.realpath(file) for file in texts}
+    names = dict.fromkeys(egress_file(host, sites) for host in hosts)
+    there = [name for name in names if os.path.exists(name) and os.path.realpath(name) not in known]
+    return {one.file: one.text for one in disk.read(there, False, sys.stdin.buffer)} if there else {}
+
+
+def _together(plans: Sequence[FilePlan]) -> list[FileChange]:
+    """The changes of all namespaces; EgressError where two of them want to change one file."""
+    changes = [change for one in plans for change in one.files]
+    files = [change.file for change in changes]
+    twice = sorted({file for file in files if files.count(file) > 1})
+    if twice:
+        raise EgressError(
+            f"{twice[0]} holds objects of more than one namespace that call the host", "migrate them file by file"
+        )
+    return changes
+
+
+def _say_what_is_left(one: FilePlan) -> None:
+    for skip in one.plan.skipped:
+        say(shown(f"{skip.site.file}:{skip.site.line}: left alone: {skip.reason}\n"))
+    if one.plan.findings:
+        say(findings_text(one.plan.findings, None))
+
+
+def _show_or_write(changes: Sequence[FileChange], write: bool) -> None:
+    if not changes:
+        say("Nothing to do.\n")
+    for change in changes:
+        if write:
+            disk.write(change.file, change.after)
+            say(f"{change.file} {'written' if change.before is None else 'edited'}\n")
+        else:
+            emit(diff_coloured(text_diff(change.before, change.after, change.file), coloured(sys.stdout)))

@@ -1,0 +1,108 @@
+"""Where a run reads from, a cluster or files; from then on there is one path."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kubectl_egress.cli.options import Connection, Files, Selection
+from kubectl_egress.errors import UsageError
+
+if TYPE_CHECKING:
+    from kubectl_egress.model import CallSite, Document, Ref, Steps, Survey
+
+MESH_KINDS = ("ServiceEntry", "DestinationRule", "VirtualService", "Sidecar", "EnvoyFilter")
+
+
+def survey_cluster(targets: Sequence[str], selection: Selection, connection: Connection, live: bool = True) -> Survey:
+    """Everything that there is to know of the targets in the cluster; the connection is closed again."""
+    from kubectl_egress.cluster import connect
+    from kubectl_egress.cluster.survey import survey
+    from kubectl_egress.cluster.targets import parse_targets
+
+    parsed = parse_targets(targets)
+    cluster = connect(connection.options(selection.namespace))
+    try:
+        return survey(cluster, parsed, selector=selection.selector, all_namespaces=selection.all_namespaces, live=live)
+    finally:
+        cluster.close()
+
+
+def check_files_alone(targets: Sequence[str], selection: Selection) -> None:
+    """Raise UsageError, in kubectl's words, for what does not go with `-f`."""
+    if targets:
+        raise UsageError(
+            "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+            "leave out either -f or the resources",
+        )
+    if selection.selector:
+        raise UsageError("a selector (-l) does not go with -f", "give only the files that you mean")
+
+
+def read_documents(files: Files) -> tuple[Mapping[str, str], tuple[Document, ...]]:
+    """The texts by file, and all objects in them."""
+    from kubectl_egress import manifests
+    from kubectl_egress.files import read
+
+    texts = {one.file: one.text for one in read(files.filename, files.recursive, sys.stdin.buffer)}
+    return texts, tuple(document for file, text in texts.items() for document in manifests.parse(text, file))
+
+
+def survey_documents(documents: Sequence[Document], namespace: str = "") -> Survey:
+    """What the documents say, as a Survey; `namespace` is that of objects which name none, as with kubectl's -n."""
+    from kubectl_egress import kinds
+    from kubectl_egress.model import Survey, Workload
+
+    named = [placed(document, namespace) for document in documents]
+    return Survey(
+        namespace=namespace,
+        workloads=tuple(Workload(document) for document in named if kinds.row(document.ref.kind)),
+        config_maps={document.ref: document.body for document in named if document.ref.kind == "ConfigMap"},
+        namespaces={document.ref.name: document.body for document in named if document.ref.kind == "Namespace"},
+        mesh_objects=tuple(document for document in named if document.ref.kind in MESH_KINDS),
+    )
+
+
+def placed(document: Document, namespace: str) -> Document:
+    """The document in `namespace` if it names none itself."""
+    if document.ref.namespace or document.ref.kind == "Namespace":
+        return document
+    return replace(document, ref=replace(document.ref, namespace=namespace))
+
+
+def with_lines(
+    sites: Sequence[CallSite], documents: Sequence[Document], texts: Mapping[str, str], namespace: str = ""
+) -> tuple[CallSite, ...]:
+    """The call sites with the file and the line at which each of them stands; `texts` by file."""
+    from kubectl_egress import manifests
+
+    held = {placed(document, namespace).ref: document for document in documents}
+    found = {
+        (file, *address): line
+        for file, text in texts.items()
+        for address, line in manifests.lines(text, _addresses(sites, held, file)).items()
+    }
+    return tuple(_with_line(site, held.get(site.object), found) for site in sites)
+
+
+def _addresses(sites: Sequence[CallSite], held: Mapping[Ref, Document], file: str) -> Iterator[tuple[int, Steps]]:
+    for site in sites:
+        document = held.get(site.object)
+        if document is not None and document.file == file:
+            yield document.index, site.steps
+
+
+def _with_line(site: CallSite, document: Document | None, found: Mapping[tuple[str, int, Steps], int]) -> CallSite:
+    if document is None:
+        return site
+    line = found.get((document.file, document.index, site.steps), document.line)
+    return replace(site, file=document.file, line=line)
+
+
+def again(selection: Selection, files: Files, namespace: str = "") -> str:
+    """The flags that lead another command to the same place; `namespace` where it had been all of them."""
+    named = namespace if selection.all_namespaces else selection.namespace
+    words = [word for name in files.filename for word in ("-f", name)]
+    return " ".join([*words, *(["-R"] if files.recursive else []), *(["-n", named] if named else [])])

@@ -1,0 +1,57 @@
+"""`kubectl egress undo`: back to https, then remove what was added."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kubectl_egress.cli.migrate import Hosts, Timeout, confirmed, show_plan
+from kubectl_egress.cli.options import Connection, FieldManager, Namespace, Yes
+from kubectl_egress.cli.output import say
+from kubectl_egress.errors import UsageError
+
+
+def undo(
+    connection: Connection,
+    hosts: Hosts = None,
+    namespace: Namespace = "",
+    every: Annotated[bool, typer.Option("--all", help="Every host that is migrated in the namespace.")] = False,
+    yes: Yes = False,
+    dry_run: Annotated[
+        str, typer.Option("--dry-run", metavar="WHERE", help='Must be "none", "server", or "client".')
+    ] = "none",
+    timeout: Timeout = "5m",
+    field_manager: FieldManager = "kubectl-egress",
+) -> int:
+    """Put everything back as it was before a host was migrated.
+
+    URLs, aliases and references first; then, when no pod with an http:// URL is left, the mesh objects; then the journal.
+    A value that somebody else has changed since is left alone, and said.
+
+    \b
+    Examples:
+      kubectl egress undo httpbin.org
+      kubectl egress undo --all -n shop
+    """
+    if bool(hosts) == every:
+        raise UsageError("name the hosts to undo, or say --all", "kubectl egress verify shows which are migrated")
+    if dry_run not in ("none", "client", "server"):
+        raise UsageError(f'Invalid dry-run value ({dry_run}). Must be "none", "server", or "client".', "see --help")
+    from kubectl_egress.cli.undo_cluster import make_plan, perform
+    from kubectl_egress.cluster import connect
+
+    cluster = connect(connection.options(namespace, field_manager))
+    try:
+        plan = make_plan(cluster, hosts or [])
+        show_plan(plan, "")
+        if dry_run == "client" or not plan.steps:
+            say("Nothing was changed (client dry run).\n" if plan.steps else "")
+            return 0
+        if dry_run == "none" and not confirmed(f"Do these {len(plan.steps)} steps?", yes):
+            say("Nothing was changed.\n")
+            return 1
+        perform(plan, cluster, timeout, dry_run == "server")
+    finally:
+        cluster.close()
+    return 0

@@ -1,0 +1,201 @@
+"""What a namespace calls and how well the mesh sees it: Survey, call sites and findings, by workload and host."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kubectl_egress import kinds
+from kubectl_egress.model import (
+    Body,
+    CallSite,
+    Finding,
+    Host,
+    Proxy,
+    ProxyUnread,
+    Ref,
+    Severity,
+    Survey,
+    Visibility,
+    Workload,
+)
+from kubectl_egress.places import Place
+from kubectl_egress.scan import scan
+from kubectl_egress.visibility import passthrough, visibility
+
+# Never routed (RFC 5737, RFC 6666): a host alias into them is one of ours, and leads nowhere.
+_NOWHERE = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("100::/64"))
+
+
+@dataclass(frozen=True, slots=True)
+class InspectItem:
+    """The calls of one workload to one host."""
+
+    workload: Ref
+    host: Host
+    visibility: Visibility
+    call_sites: tuple[CallSite, ...]
+    findings: tuple[Finding, ...] = ()
+    fails_closed: bool | None = None
+    """None while every call is `https://`: the application itself encrypts."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a finding stops its migration."""
+        return any(finding.severity is Severity.BLOCK for finding in self.findings)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `migrate` would have something to do, and nothing is known that stops it."""
+        return not self.blocked and any(site.url.encrypted and site.rewritable for site in self.call_sites)
+
+
+@dataclass(frozen=True, slots=True)
+class PassthroughTraffic:
+    """What the sidecars of one workload have sent to hosts without a name, since they started."""
+
+    workload: Ref
+    connections: int
+    requests: int
+    proxies: int
+    """How many were read."""
+    blocked: int = 0
+    """What BlackHoleCluster took."""
+    unread: tuple[ProxyUnread, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InspectReport:
+    """Everything that `inspect` shows; `items` in the order in which somebody would take them on."""
+
+    namespace: str
+    """Empty: all namespaces, or files."""
+    items: tuple[InspectItem, ...]
+    passthrough: tuple[PassthroughTraffic, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """Those that concern no item."""
+    workloads: int = 0
+    """How many were looked at."""
+    in_files: bool = False
+    """Whether it came from files, which say nothing about visibility."""
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Every finding once."""
+        found = [finding for item in self.items for finding in item.findings]
+        return tuple(dict.fromkeys([*found, *self.findings]))
+
+    @property
+    def ready_hosts(self) -> tuple[Host, ...]:
+        """The hosts that one `migrate` could take on now: no caller is blocked, all are in one namespace."""
+        stopped = {(item.host, item.workload.namespace) for item in self.items if item.blocked}
+        ready = {(item.host, item.workload.namespace) for item in self.items if item.ready} - stopped
+        first = min((namespace for _, namespace in ready), default="")
+        return tuple(sorted(host for host, namespace in ready if namespace == first))
+
+    @property
+    def ready_namespace(self) -> str:
+        """The namespace of `ready_hosts`."""
+        return min(
+            (item.workload.namespace for item in self.items if item.host in self.ready_hosts and item.ready), default=""
+        )
+
+
+def inspect(survey: Survey, sites: Iterable[CallSite], findings: Sequence[Finding]) -> InspectReport:
+    """Sort what was read by workload and host."""
+    by_item: dict[tuple[Ref, Host], list[CallSite]] = {}
+    for site in sites:
+        by_item.setdefault((site.workload, site.server), []).append(site)
+    workloads = {workload.ref: workload for workload in survey.workloads}
+    items = tuple(
+        _item(workloads[ref], host, tuple(found), findings, survey)
+        for (ref, host), found in by_item.items()
+        if ref in workloads
+    )
+    taken = {finding for item in items for finding in item.findings}
+    return InspectReport(
+        namespace=survey.namespace,
+        items=tuple(sorted(items, key=_next_first)),
+        passthrough=tuple(_traffic(workload, survey) for workload in survey.workloads) if survey.proxies else (),
+        findings=tuple(finding for finding in findings if finding not in taken),
+        workloads=len(survey.workloads),
+        in_files=any(workload.document.file for workload in survey.workloads),
+    )
+
+
+def call_sites(survey: Survey, places: Iterable[Place] = ()) -> tuple[CallSite, ...]:
+    """Every URL of an external host that the survey's workloads call, workload by workload."""
+    rows = tuple(places)
+    domain = survey.settings.cluster_domain
+    return tuple(
+        site
+        for workload in survey.workloads
+        for site in scan(workload.document, survey.config_maps, rows, cluster_domain=domain)
+    )
+
+
+def hosts(sites: Iterable[CallSite]) -> tuple[Host, ...]:
+    """The hosts that the sites call, each once, as `migrate` takes them."""
+    return tuple(sorted({site.server for site in sites}))
+
+
+def _item(
+    workload: Workload, host: Host, sites: tuple[CallSite, ...], findings: Sequence[Finding], survey: Survey
+) -> InspectItem:
+    return InspectItem(
+        workload=workload.ref,
+        host=host,
+        visibility=visibility(host, _proxies(workload, survey), sites),
+        call_sites=sites,
+        findings=tuple(
+            finding
+            for finding in findings
+            if (finding.workload == workload.ref and finding.host in (None, host))
+            or (finding.workload is None and finding.host == host)
+        ),
+        fails_closed=None if all(site.url.encrypted for site in sites) else _aliased(workload, host),
+    )
+
+
+def _proxies(workload: Workload, survey: Survey) -> tuple[Proxy, ...]:
+    refs = (_pod(pod, workload.ref.namespace) for pod in workload.pods)
+    return tuple(survey.proxies[ref] for ref in refs if ref in survey.proxies)
+
+
+def _pod(pod: Body, namespace: str) -> Ref:
+    return Ref("Pod", pod["metadata"].get("namespace", namespace), pod["metadata"]["name"])
+
+
+def _aliased(workload: Workload, host: Host) -> bool:
+    template = kinds.pod_template(workload.document.body) or {}
+    return any(
+        host.name in (entry.get("hostnames") or ()) and _nowhere(entry.get("ip", ""))
+        for entry in (template.get("spec") or {}).get("hostAliases") or ()
+    )
+
+
+def _nowhere(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return any(address in network for network in _NOWHERE)
+
+
+def _traffic(workload: Workload, survey: Survey) -> PassthroughTraffic:
+    proxies = _proxies(workload, survey)
+    unread = tuple(proxy for proxy in proxies if isinstance(proxy, ProxyUnread))
+    counted = passthrough(proxies)
+    return PassthroughTraffic(
+        workload.ref, counted.connections, counted.requests, len(proxies) - len(unread), counted.blocked, unread
+    )
+
+
+def _next_first(item: InspectItem) -> tuple[int, Host, Ref]:
+    """What can be migrated now, then what is stopped, then what is done, then what only files know."""
+    if item.ready:
+        return 0, item.host, item.workload
+    if item.blocked or any(site.url.encrypted for site in item.call_sites):
+        return 1, item.host, item.workload
+    return 2, item.host, item.workload

@@ -1,0 +1,183 @@
+"""`inspect` as a table, as names and as a document."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from kubectl_egress import paths, urls
+from kubectl_egress.inspection import InspectItem, InspectReport, PassthroughTraffic
+from kubectl_egress.model import CallSite, Host, Severity, Visibility
+from kubectl_egress.report.colour import highlighted
+from kubectl_egress.report.findings import RANK, finding_document, findings_text
+from kubectl_egress.report.names import reference, resource_name, short_name
+from kubectl_egress.report.table import counted, one_line, table
+
+API_VERSION = "egress.kubectl/v1"
+COLUMNS = ("WORKLOAD", "HOST", "VISIBILITY", "CALLS", "FAILS", "FINDINGS")
+WIDE_COLUMNS = ("CONTAINER", "OBJECT", "PATH", "URL", "REASON")
+FILE_COLUMNS = ("WORKLOAD", "HOST", "CALLS", "FILE", "FINDINGS")
+
+
+def inspect_table(report: InspectReport, wide: bool = False, width: int | None = None, colour: bool = False) -> str:
+    """The table, the counters of PassthroughCluster by workload, and the findings; '' where nothing was found.
+
+    One line for each workload and host; `wide`: one for each call site. `width` wraps the findings' messages.
+    """
+    rows = [row for item in report.items for row in _rows(item, report, wide)]
+    parts = [
+        table(_headers(report, wide), rows),
+        table(("WORKLOAD", "PASSTHROUGHCLUSTER", "PROXIES"), [_traffic_row(one) for one in report.passthrough]),
+        findings_text(report.all_findings, width),
+        "".join(_unread(traffic) for traffic in report.passthrough),
+    ]
+    return highlighted("\n".join(part for part in parts if part), colour)
+
+
+def _headers(report: InspectReport, wide: bool) -> tuple[str, ...]:
+    columns = FILE_COLUMNS if report.in_files else COLUMNS
+    return (*(() if report.namespace else ("NAMESPACE",)), *columns, *(WIDE_COLUMNS if wide else ()))
+
+
+def _rows(item: InspectItem, report: InspectReport, wide: bool) -> Iterator[tuple[str, ...]]:
+    namespace = () if report.namespace else (item.workload.namespace,)
+    name, host, codes = short_name(item.workload), str(item.host), _codes(item)
+    if report.in_files:
+        cells = (*namespace, name, host, _calls(item), _places(item.call_sites), codes)
+    else:
+        cells = (*namespace, name, host, str(item.visibility), _calls(item), _fails(item), codes)
+    if not wide:
+        yield cells
+    for site in item.call_sites if wide else ():
+        one = (*namespace, name, host, _calls(item), _place(site), codes) if report.in_files else cells
+        yield (*one, site.container, short_name(site.object), paths.kubectl_path(site.steps), *_url_and_reason(site))
+
+
+def _url_and_reason(site: CallSite) -> tuple[str, str]:
+    return urls.shown(site.url.text), site.reason or site.url.reason
+
+
+def _calls(item: InspectItem) -> str:
+    schemes = Counter(site.url.scheme for site in item.call_sites)
+    return ",".join(f"{number} {scheme}" for scheme, number in sorted(schemes.items(), reverse=True))
+
+
+def _fails(item: InspectItem) -> str:
+    return "" if item.fails_closed is None else "closed" if item.fails_closed else "open"
+
+
+def _codes(item: InspectItem) -> str:
+    shown = [one for one in item.findings if one.severity is not Severity.INFO]
+    return ",".join(dict.fromkeys(one.code for one in sorted(shown, key=lambda one: (RANK[one.severity], one.code))))
+
+
+def _place(site: CallSite) -> str:
+    return f"{site.file}:{site.line}" if site.file else ""
+
+
+def _places(sites: tuple[CallSite, ...]) -> str:
+    first, *others = dict.fromkeys(_place(site) for site in sites)
+    return f"{first} (+{len(others)})" if others else first
+
+
+def _traffic_row(traffic: PassthroughTraffic) -> tuple[str, ...]:
+    seen = f"{counted(traffic.connections, 'connection')}, {counted(traffic.requests, 'request')}"
+    seen += f", {traffic.blocked} blocked" if traffic.blocked else ""
+    total = traffic.proxies + len(traffic.unread)
+    return short_name(traffic.workload), seen if traffic.proxies else "<unknown>", f"{traffic.proxies}/{total}"
+
+
+def _unread(traffic: PassthroughTraffic) -> str:
+    return "".join(f"unread   pod/{one.pod.name}: {urls.shown(one_line(one.reason))}\n" for one in traffic.unread)
+
+
+def inspect_summary(report: InspectReport, options: str = "") -> str:
+    """One line on how many hosts are seen how well, and the command to type next.
+
+    `options`: what the user had typed to say where, to be typed again: `-n shop`, `-f deploy/`.
+    """
+    hosts = {item.host for item in report.items}
+    if not hosts:
+        where = f" in {report.namespace} namespace" if report.namespace else ""
+        return f"No calls to external hosts found{where} ({counted(report.workloads, 'workload')} read).\n"
+    lines = [f"{counted(len(hosts), 'external host')}{_levels(report)}."]
+    if command := _next(report, options):
+        lines.append(f"Next: kubectl egress {command}")
+    return "\n".join(lines) + "\n"
+
+
+def _next(report: InspectReport, options: str) -> str:
+    if report.ready_hosts:
+        return " ".join(["migrate", *map(str, report.ready_hosts), *([options] if options else [])])
+    stopped = sorted({one.code for one in report.all_findings if one.severity is Severity.BLOCK})
+    return f"explain {stopped[0]}" if stopped else ""
+
+
+def _levels(report: InspectReport) -> str:
+    """Of each host the worst that any workload has: it is seen when all its callers are."""
+    if report.in_files:
+        return " in files; how well the mesh sees them, only a cluster knows"
+    order = (Visibility.FULL, Visibility.NAMED, Visibility.OPAQUE, Visibility.UNKNOWN, Visibility.BLOCKED)
+    worst: dict[Host, Visibility] = {}
+    for item in report.items:
+        worst[item.host] = max(worst.get(item.host, item.visibility), item.visibility, key=order.index)
+    numbers = Counter(worst.values())
+    always = (Visibility.OPAQUE, Visibility.NAMED, Visibility.FULL)
+    rest = tuple(level for level in (Visibility.BLOCKED, Visibility.UNKNOWN) if numbers[level])
+    return ": " + ", ".join(f"{numbers[level]} {level}" for level in (*always, *rest))
+
+
+def inspect_names(report: InspectReport) -> str:
+    """Every workload that calls out, once, as `-o name` has it."""
+    return "".join(f"{name}\n" for name in dict.fromkeys(resource_name(item.workload) for item in report.items))
+
+
+def inspect_document(report: InspectReport) -> dict[str, Any]:
+    """The InspectReport as a document for `-o json` and `-o yaml`."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "InspectReport",
+        "items": [_item_document(item) for item in report.items],
+        "passthrough": [_traffic_document(traffic) for traffic in report.passthrough],
+        "findings": [finding_document(finding) for finding in report.findings],
+    }
+
+
+def _item_document(item: InspectItem) -> dict[str, Any]:
+    closed = {} if item.fails_closed is None else {"failsClosed": item.fails_closed}
+    return {
+        "workload": reference(item.workload),
+        "host": item.host.name,
+        "port": item.host.port,
+        "visibility": str(item.visibility),
+        **closed,
+        "callSites": [site_document(site) for site in item.call_sites],
+        "findings": [finding_document(finding) for finding in item.findings],
+    }
+
+
+def site_document(site: CallSite) -> dict[str, Any]:
+    """A call site's part of a document; file and line where it came from one."""
+    url, reason = _url_and_reason(site)
+    place = {"file": site.file, "line": site.line} if site.file else {}
+    return {
+        "object": reference(site.object),
+        "path": paths.kubectl_path(site.steps),
+        "url": url,
+        "container": site.container,
+        "rewritable": site.rewritable,
+        "reason": reason,
+        **place,
+    }
+
+
+def _traffic_document(traffic: PassthroughTraffic) -> dict[str, Any]:
+    return {
+        "workload": reference(traffic.workload),
+        "connections": traffic.connections,
+        "requests": traffic.requests,
+        "blocked": traffic.blocked,
+        "proxies": traffic.proxies,
+        "unread": [{"pod": one.pod.name, "reason": urls.shown(one.reason)} for one in traffic.unread],
+    }

@@ -1,0 +1,131 @@
+"""Verdicts as a table and as a document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubectl_egress import urls
+from kubectl_egress.model import Judgement, PodVerdict, Verdict
+from kubectl_egress.report.colour import highlighted
+from kubectl_egress.report.inspect import API_VERSION
+from kubectl_egress.report.names import reference, short_name
+from kubectl_egress.report.table import counted, one_line, table
+from kubectl_egress.verify import percentiles
+
+COLUMNS = ("WORKLOAD", "HOST", "VERDICT", "FAILS", "REQUESTS", "CODES", "P50", "P95", "P99", "PODS")
+WORST_FIRST = tuple(reversed(Judgement))
+
+
+def verify_table(verdicts: Sequence[Verdict], wide: bool = False, colour: bool = False) -> str:
+    """One line for each workload and host, the worst first, then the reason of each that is not verified.
+
+    `wide` adds a line of reasons for every pod. '' without verdicts.
+    """
+    ordered = sorted(verdicts, key=lambda one: (WORST_FIRST.index(one.judgement), one.host, one.workload))
+    reasons = [line for verdict in ordered for line in _reasons(verdict, wide)]
+    text = table(COLUMNS, [_row(verdict) for verdict in ordered])
+    return highlighted(text + ("\n" + "".join(reasons) if reasons else ""), colour)
+
+
+def _row(verdict: Verdict) -> tuple[str, ...]:
+    latency = latency_of(verdict)
+    good = sum(pod.judgement is verdict.judgement for pod in verdict.pods)
+    return (
+        short_name(verdict.workload),
+        str(verdict.host),
+        str(verdict.judgement),
+        "closed" if verdict.fails_closed else "open",
+        str(sum(verdict.by_code.values())),
+        ",".join(f"{code}×{count}" for code, count in verdict.by_code.items()),
+        *(_milliseconds(latency[key]) for key in ("p50", "p95", "p99")),
+        f"{good}/{len(verdict.pods)}",
+    )
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}ms" if value >= 1 else f"{value:.1f}ms"
+
+
+def _reasons(verdict: Verdict, wide: bool) -> list[str]:
+    lines = []
+    if verdict.judgement is not Judgement.VERIFIED and verdict.reason:
+        lines.append(_reason(str(verdict.judgement), f"{short_name(verdict.workload)}, {verdict.host}", verdict.reason))
+    lines += [_reason(str(pod.judgement), f"pod/{pod.pod.name}", pod.reason) for pod in verdict.pods if wide]
+    return lines
+
+
+def _reason(judgement: str, about: str, reason: str) -> str:
+    return f"{judgement:<12}  {about}: {urls.shown(one_line(reason))}\n"
+
+
+def verify_summary(verdicts: Sequence[Verdict]) -> str:
+    """One line: how much of it is proven."""
+    if not verdicts:
+        return "Nothing to verify: no workload calls a migrated host.\n"
+    proven = sum(verdict.judgement is Judgement.VERIFIED for verdict in verdicts)
+    return f"{proven} of {counted(len(verdicts), 'verdict')}: verified.\n"
+
+
+def all_verified(verdicts: Sequence[Verdict]) -> bool:
+    """Whether `verify` may exit with 0."""
+    return all(verdict.judgement is Judgement.VERIFIED for verdict in verdicts)
+
+
+def latency_of(verdict: Verdict) -> Mapping[str, float | None]:
+    """p50, p95 and p99 in ms over the requests of all pods; None where there were none."""
+    return percentiles(_added([pod.buckets for pod in verdict.pods if pod.buckets]))
+
+
+def _added(histograms: Sequence[Sequence[tuple[float, int]]]) -> tuple[tuple[float, int], ...]:
+    """Cumulative histograms as one; where one lacks a bound, its nearest smaller bound counts."""
+    bounds = sorted({bound for histogram in histograms for bound, _ in histogram})
+    return tuple((bound, sum(_up_to(histogram, bound) for histogram in histograms)) for bound in bounds)
+
+
+def _up_to(histogram: Sequence[tuple[float, int]], bound: float) -> int:
+    return max((count for other, count in histogram if other <= bound), default=0)
+
+
+def verify_document(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The VerifyReport as a document for `-o json` and `-o yaml`."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "VerifyReport",
+        "items": [_item_document(verdict) for verdict in verdicts],
+    }
+
+
+def _item_document(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "host": verdict.host.name,
+        "port": verdict.host.port,
+        "workload": reference(verdict.workload),
+        "verdict": str(verdict.judgement),
+        "reason": urls.shown(verdict.reason),
+        "failsClosed": verdict.fails_closed,
+        "requests": {"total": sum(verdict.by_code.values()), "byCode": dict(verdict.by_code)},
+        "latencyMs": dict(latency_of(verdict)),
+        "pods": [_pod_document(pod) for pod in verdict.pods],
+    }
+
+
+def _pod_document(pod: PodVerdict) -> dict[str, Any]:
+    return {
+        "name": pod.pod.name,
+        "verdict": str(pod.judgement),
+        "reason": urls.shown(pod.reason),
+        "evidence": plain(pod.evidence),
+    }
+
+
+def plain(value: Any) -> Any:
+    """Evidence as JSON has it: mappings, lists and scalars; strings without credentials, keys as they are."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return urls.shown(value) if isinstance(value, str) else value

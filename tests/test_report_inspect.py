@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from kubectl_egress.inspection import InspectItem, InspectReport, PassthroughTraffic
+from kubectl_egress.model import CallSite, Finding, Host, ProxyUnread, Ref, Severity, Visibility
+from kubectl_egress.report import inspect_document, inspect_names, inspect_summary, inspect_table
+from kubectl_egress.urls import find_urls
+
+CURL = Ref("Deployment", "shop", "curl", "apps/v1")
+WEB = Ref("StatefulSet", "shop", "web", "apps/v1")
+CONFIG = Ref("ConfigMap", "shop", "web", "v1")
+HTTPBIN = Host("httpbin.org")
+STRIPE = Host("api.stripe.com")
+SCRIPT = ("spec", "template", "spec", "containers", 0, "command", 2)
+NO_SIDECAR = Finding(
+    "no-sidecar",
+    Severity.BLOCK,
+    "its pods have no sidecar, so there is nobody who could originate TLS",
+    "label the namespace: kubectl label namespace shop istio-injection=enabled",
+    WEB,
+)
+REDIRECT = Finding("https-redirect", Severity.WARN, "it may answer 301", "look at it", CURL, HTTPBIN)
+
+
+def site(workload: Ref, text: str, **more: Any) -> CallSite:
+    whole = CallSite(workload, workload, SCRIPT, find_urls(text)[0], container="main")
+    return replace(whole, **more)
+
+
+OPAQUE = InspectItem(
+    CURL, HTTPBIN, Visibility.OPAQUE, (site(CURL, "https://httpbin.org/status/200"),), findings=(REDIRECT,)
+)
+STOPPED = InspectItem(
+    WEB,
+    STRIPE,
+    Visibility.UNKNOWN,
+    (
+        site(WEB, "https://bob:pw@api.stripe.com/v1", object=CONFIG, steps=("data", "app.properties"), container=""),
+        site(WEB, "https://api.stripe.com/v2", reason="it is put together at run time"),
+    ),
+    findings=(NO_SIDECAR,),
+)
+DONE = InspectItem(CURL, Host("done.example"), Visibility.FULL, (site(CURL, "http://done.example/"),), (), True)
+REPORT = InspectReport(
+    "shop",
+    (OPAQUE, STOPPED, DONE),
+    passthrough=(
+        PassthroughTraffic(CURL, 54, 0, 1),
+        PassthroughTraffic(WEB, 0, 0, 0, 0, (ProxyUnread(Ref("Pod", "shop", "web-0"), "connection refused"),)),
+    ),
+    workloads=2,
+)
+EMPTY = InspectReport("shop", (), workloads=3)
+
+
+def test_nothing_found() -> None:
+    assert inspect_table(EMPTY) == ""
+    assert inspect_names(EMPTY) == ""
+    assert inspect_summary(EMPTY) == "No calls to external hosts found in shop namespace (3 workloads read).\n"
+
+
+def test_the_table_at_one_glance() -> None:
+    assert (
+        inspect_table(REPORT)
+        == """\
+WORKLOAD          HOST             VISIBILITY   CALLS     FAILS    FINDINGS
+deployment/curl   httpbin.org      opaque       1 https   <none>   https-redirect
+statefulset/web   api.stripe.com   unknown      2 https   <none>   no-sidecar
+deployment/curl   done.example     full         1 http    closed   <none>
+
+WORKLOAD          PASSTHROUGHCLUSTER           PROXIES
+deployment/curl   54 connections, 0 requests   1/1
+statefulset/web   <unknown>                    0/1
+
+block  no-sidecar  statefulset/web: its pods have no sidecar, so there is nobody who could originate TLS
+       → label the namespace: kubectl label namespace shop istio-injection=enabled
+warn   https-redirect  deployment/curl, httpbin.org: it may answer 301
+       → look at it
+
+unread   pod/web-0: connection refused
+"""
+    )
+
+
+def test_wide_has_a_line_for_each_call_site() -> None:
+    report = replace(REPORT, items=(replace(STOPPED, findings=()),), passthrough=())
+    lines = inspect_table(report, wide=True).splitlines()
+    assert [re.split(" {3,}", line)[-6:] for line in lines] == [
+        ["FINDINGS", "CONTAINER", "OBJECT", "PATH", "URL", "REASON"],
+        ["<none>", "<none>", "configmap/web", ".data.app\\.properties", "https://***@api.stripe.com/v1", "<none>"],
+        [
+            "<none>",
+            "main",
+            "statefulset/web",
+            ".spec.template.spec.containers[0].command[2]",
+            "https://api.stripe.com/v2",
+            "it is put together at run time",
+        ],
+    ]
+
+
+def test_all_namespaces_come_first_and_the_next_command_names_one() -> None:
+    report = replace(REPORT, namespace="", items=(replace(OPAQUE, findings=()),), passthrough=())
+    assert (
+        inspect_table(report)
+        == """\
+NAMESPACE   WORKLOAD          HOST          VISIBILITY   CALLS     FAILS    FINDINGS
+shop        deployment/curl   httpbin.org   opaque       1 https   <none>   <none>
+"""
+    )
+    assert report.ready_namespace == "shop"
+
+
+def test_files_show_where_and_not_how_well() -> None:
+    item = replace(
+        OPAQUE, findings=(), call_sites=(site(CURL, "https://httpbin.org", file="deploy/curl.yaml", line=9),)
+    )
+    report = InspectReport("", (item,), workloads=1, in_files=True)
+    assert (
+        inspect_table(report)
+        == """\
+NAMESPACE   WORKLOAD          HOST          CALLS     FILE                 FINDINGS
+shop        deployment/curl   httpbin.org   1 https   deploy/curl.yaml:9   <none>
+"""
+    )
+    assert inspect_summary(report, "-f deploy/") == (
+        "1 external host in files; how well the mesh sees them, only a cluster knows.\n"
+        "Next: kubectl egress migrate httpbin.org -f deploy/\n"
+    )
+
+
+def test_the_summary_counts_hosts_and_names_the_next_command() -> None:
+    assert inspect_summary(REPORT, "-n shop") == (
+        "3 external hosts: 1 opaque, 0 named, 1 full, 1 unknown.\nNext: kubectl egress migrate httpbin.org -n shop\n"
+    )
+
+
+def test_where_everything_is_stopped_the_next_command_explains() -> None:
+    assert inspect_summary(replace(REPORT, items=(STOPPED,))).endswith("Next: kubectl egress explain no-sidecar\n")
+
+
+def test_where_everything_is_done_there_is_no_next_command() -> None:
+    assert inspect_summary(replace(REPORT, items=(DONE,))) == "1 external host: 0 opaque, 0 named, 1 full.\n"
+
+
+def test_a_host_with_one_blocked_caller_is_not_offered() -> None:
+    blocked = replace(OPAQUE, workload=WEB, findings=(NO_SIDECAR,))
+    assert replace(REPORT, items=(OPAQUE, blocked)).ready_hosts == ()
+
+
+def test_findings_are_wrapped_for_a_terminal_and_whole_for_grep() -> None:
+    narrow = inspect_table(replace(REPORT, items=(STOPPED,), passthrough=()), width=60)
+    assert (
+        narrow.partition("\n\n")[2]
+        == """\
+block  no-sidecar  statefulset/web: its pods have no
+         sidecar, so there is nobody who could originate TLS
+       → label the namespace: kubectl label namespace shop
+         istio-injection=enabled
+"""
+    )
+
+
+def test_colour_is_an_escape_sequence_and_nothing_else() -> None:
+    plain, colour = inspect_table(REPORT), inspect_table(REPORT, colour=True)
+    assert "\x1b" not in plain
+    assert "\x1b[33mopaque\x1b[0m" in colour
+    assert (
+        colour.replace("\x1b[33m", "").replace("\x1b[31m", "").replace("\x1b[32m", "").replace("\x1b[0m", "") == plain
+    )
+
+
+def test_names_are_what_kubectl_accepts_each_once() -> None:
+    assert inspect_names(REPORT) == "deployment.apps/curl\nstatefulset.apps/web\n"
+
+
+def test_the_document_has_the_names_of_the_contract() -> None:
+    document = inspect_document(REPORT)
+    assert (document["apiVersion"], document["kind"]) == ("egress.kubectl/v1", "InspectReport")
+    assert document["items"][1] == {
+        "workload": {"kind": "StatefulSet", "namespace": "shop", "name": "web"},
+        "host": "api.stripe.com",
+        "port": 443,
+        "visibility": "unknown",
+        "callSites": [
+            {
+                "object": {"kind": "ConfigMap", "namespace": "shop", "name": "web"},
+                "path": ".data.app\\.properties",
+                "url": "https://***@api.stripe.com/v1",
+                "container": "",
+                "rewritable": True,
+                "reason": "",
+            },
+            {
+                "object": {"kind": "StatefulSet", "namespace": "shop", "name": "web"},
+                "path": ".spec.template.spec.containers[0].command[2]",
+                "url": "https://api.stripe.com/v2",
+                "container": "main",
+                "rewritable": False,
+                "reason": "it is put together at run time",
+            },
+        ],
+        "findings": [
+            {
+                "code": "no-sidecar",
+                "severity": "block",
+                "message": "its pods have no sidecar, so there is nobody who could originate TLS",
+                "remedy": "label the namespace: kubectl label namespace shop istio-injection=enabled",
+                "workload": {"kind": "StatefulSet", "namespace": "shop", "name": "web"},
+            }
+        ],
+    }
+    assert document["items"][2]["failsClosed"] is True
+    assert "failsClosed" not in document["items"][0]
+    assert document["passthrough"][0] == {
+        "workload": {"kind": "Deployment", "namespace": "shop", "name": "curl"},
+        "connections": 54,
+        "requests": 0,
+        "blocked": 0,
+        "proxies": 1,
+        "unread": [],
+    }
