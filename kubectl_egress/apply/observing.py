@@ -1,0 +1,83 @@
+"""Look at the proxies twice and more, and judge what happened in between: pairs of host and workload → Verdict*."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from kubectl_egress import mesh
+from kubectl_egress.apply.pods import finished, terminating
+from kubectl_egress.cluster.proxies import read_snapshots
+from kubectl_egress.cluster.survey import pods_of
+from kubectl_egress.model import Body, Host, PodVerdict, Proxy, Ref, Verdict
+from kubectl_egress.verify import Expected, decided, judge, judge_pod
+
+if TYPE_CHECKING:
+    from kubectl_egress.cluster import Cluster
+
+LOOK = 1.0
+"""Seconds between two looks."""
+
+Pairs = Sequence[tuple[Host, Ref]]
+
+
+def observe(
+    cluster: Cluster, pairs: Pairs, window: float, say: Callable[[str], None], *, latency: bool = False
+) -> tuple[Verdict, ...]:
+    """One verdict for each pair, as soon as all are certain, at latest after `window` seconds.
+
+    `latency`: go on until the latencies of the window are there too, which Envoy merges every 5 s.
+    `before` of a pod is the first look at it: a pod that appears in the window counts from then on.
+    """
+    hosts = tuple(dict.fromkeys(host for host, _ in pairs))
+    workloads = tuple(dict.fromkeys(workload for _, workload in pairs))
+    pods = _serving(pods_of(cluster, workloads))
+    first = dict(_look(cluster, pods, hosts))
+    started = time.monotonic()
+    while True:
+        time.sleep(min(LOOK, max(0.0, window)))
+        pods = _serving(pods_of(cluster, workloads))
+        now = _look(cluster, pods, hosts)
+        for ref, proxy in now.items():
+            first.setdefault(ref, proxy)
+        verdicts = tuple(_judge(host, workload, pods[workload], first, now) for host, workload in pairs)
+        if decided(verdicts, latency=latency) or time.monotonic() - started >= window:
+            return verdicts
+        say(f"watching the proxies: {_undecided(verdicts)}")
+
+
+def _serving(pods: Mapping[Ref, tuple[Body, ...]]) -> Mapping[Ref, tuple[Body, ...]]:
+    return {
+        workload: tuple(pod for pod in found if not terminating(pod) and not finished(pod))
+        for workload, found in pods.items()
+    }
+
+
+def _look(cluster: Cluster, pods: Mapping[Ref, tuple[Body, ...]], hosts: Sequence[Host]) -> Mapping[Ref, Proxy]:
+    return read_snapshots(cluster, [pod for found in pods.values() for pod in found], hosts)
+
+
+def _judge(
+    host: Host, workload: Ref, pods: Sequence[Body], first: Mapping[Ref, Proxy], now: Mapping[Ref, Proxy]
+) -> Verdict:
+    judged: list[PodVerdict] = []
+    for pod in pods:
+        ref = Ref("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
+        aliases = alias_addresses(pod, host)
+        judged.append(judge_pod(host, first[ref], now[ref], Expected.of(host, tuple(aliases))))
+    closed = bool(pods) and all(alias_addresses(pod, host) for pod in pods)
+    return judge(host, workload, judged, closed)
+
+
+def alias_addresses(pod: Body, host: Host) -> list[str]:
+    """The addresses to which the pod's hosts file sends the host, and which lead nowhere; with one, it fails closed."""
+    return [
+        entry["ip"]
+        for entry in (pod.get("spec") or {}).get("hostAliases") or ()
+        if host.name in (entry.get("hostnames") or ()) and mesh.is_alias_address(entry.get("ip", ""))
+    ]
+
+
+def _undecided(verdicts: Sequence[Verdict]) -> str:
+    return ", ".join(sorted({f"{one.workload.name} {one.host} {one.judgement}" for one in verdicts}))

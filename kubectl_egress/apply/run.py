@@ -1,0 +1,79 @@
+"""The steps of a plan, done one after the other: Plan → Outcome*."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kubectl_egress.apply import waiting, writing
+from kubectl_egress.apply.observing import observe
+from kubectl_egress.errors import RefusedError
+from kubectl_egress.model import Action, Judgement, Outcome, Plan, Ref, Step, Verdict, Wait
+
+if TYPE_CHECKING:
+    from kubectl_egress.cluster import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How long to wait, whether to write, and whom to tell."""
+
+    timeout: float = 300.0
+    """Seconds for the proxies, for each rollout, and for old pods to go."""
+    window: float = 15.0
+    """Seconds of verification, at most."""
+    dry_run: bool = False
+    """Send every write with `dryRun=All`, and skip waits and verification."""
+    calling: frozenset[Ref] = frozenset()
+    """Workloads that had been calling a host before: for them silence is a failure."""
+    say: Callable[[str], None] = lambda _: None
+
+
+class NotProvenError(RefusedError):
+    """The verification of a migration says no; `verdicts` says why."""
+
+    def __init__(self, verdicts: Sequence[Verdict], remedy: str = "") -> None:
+        worst = next(verdict for verdict in verdicts)
+        about = f"{worst.workload.kind.lower()}/{worst.workload.name}, {worst.host}"
+        super().__init__(f"{worst.judgement}: {about}: {worst.reason}", remedy)
+        self.verdicts = tuple(verdicts)
+
+
+def run(plan: Plan, cluster: Cluster, conditions: Conditions) -> Iterator[Outcome]:
+    """Each step's outcome as it is done. The first failure is raised, and nothing after it is tried.
+
+    EgressError for what a step ran into; NotProvenError when the verification does not hold.
+    """
+    for step in plan.steps:
+        yield _done(step, plan, cluster, conditions)
+
+
+def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> Outcome:
+    if step.action not in (Action.WAIT, Action.VERIFY):
+        return writing.write(step, cluster, dry_run=conditions.dry_run)
+    if conditions.dry_run:
+        return Outcome(step, False, "a dry run waits for nothing")
+    if step.action is Action.VERIFY:
+        return _verified(step, plan, cluster, conditions)
+    if step.wait is Wait.PROXIES:
+        return waiting.for_proxies(step, plan, cluster, conditions.timeout, conditions.say)
+    if step.wait is Wait.ROLLOUT:
+        return waiting.for_rollout(step, cluster, conditions.timeout, conditions.say)
+    return waiting.for_old_pods(step, plan, cluster, conditions.timeout, conditions.say)
+
+
+def _verified(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> Outcome:
+    pairs = [(host, workload) for host in plan.hosts for workload in step.workloads]
+    verdicts = observe(cluster, pairs, conditions.window, conditions.say)
+    bad = [verdict for verdict in verdicts if not acceptable(verdict, conditions.calling)]
+    if bad:
+        raise NotProvenError(bad)
+    return Outcome(step, True, "; ".join(f"{one.workload.name}, {one.host}: {one.judgement}" for one in verdicts))
+
+
+def acceptable(verdict: Verdict, calling: frozenset[Ref]) -> bool:
+    """Whether a migration may stand: silence is fine where the workload had not been calling before."""
+    if verdict.judgement is Judgement.SILENT:
+        return verdict.workload not in calling
+    return verdict.judgement in (Judgement.VERIFIED, Judgement.UNKNOWN)

@@ -1,0 +1,189 @@
+"""Wait until what a step promises can be seen: on every proxy, in every istiod, in every pod."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kubectl_egress import kinds, mesh, paths, urls
+from kubectl_egress.apply.pods import finished, terminating
+from kubectl_egress.cluster.proxies import get_pod_port, read_snapshots
+from kubectl_egress.cluster.rollout import wait_rollout
+from kubectl_egress.cluster.survey import pods_of
+from kubectl_egress.errors import ApiError, EgressError, UnreachableError
+from kubectl_egress.model import Body, Host, Outcome, Plan, ProxyUnread, Ref, Step
+from kubectl_egress.verify import Expected, configured
+
+if TYPE_CHECKING:
+    from kubectl_egress.cluster import Cluster
+
+Say = Callable[[str], None]
+
+POLL = 0.4
+"""Seconds between two looks; a change takes about a second to reach a proxy (measured)."""
+ISTIOD_GRACE = 5.0
+"""Seconds to wait for an istiod that may not be asked."""
+RESOLVING = 20.0
+"""Seconds after which a name without an address has none."""
+UNRESOLVED = "has no address yet"
+MESH_KINDS = ("DestinationRule", "ServiceEntry", "VirtualService")
+DEBUG_PORT = 15014
+
+
+def for_rollout(step: Step, cluster: Cluster, timeout: float, say: Say) -> Outcome:
+    """Until the workload's pods all have the new template; EgressError when they will not, or not in time."""
+    assert step.ref is not None, "a rollout is one workload's"
+    wait_rollout(cluster, step.ref, timeout=timeout, progress=say)
+    return Outcome(step, True)
+
+
+def for_proxies(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: Say) -> Outcome:
+    """Until every running proxy of the targets originates TLS for every host, and every istiod knows the objects.
+
+    EgressError with the pod and what it lacks when that does not come about in time.
+    """
+    started = time.monotonic()
+    deadline = started + timeout
+    while True:
+        count, lacking = _proxies_lacking(cluster, step.workloads, plan.hosts)
+        if not lacking:
+            break
+        if all(reason.endswith(UNRESOLVED) for reason in lacking) and time.monotonic() > started + RESOLVING:
+            raise EgressError(
+                f"the proxies find no address for {_names(plan.hosts)}: {lacking[0]}",
+                "is the name right, and does the cluster's DNS know it?",
+            )
+        _expired(deadline, f"not every proxy originates TLS for {_names(plan.hosts)}: {lacking[0]}")
+        say(f"waiting for {len(lacking)} of {count} proxies: {lacking[0]}")
+        time.sleep(POLL)
+    note = _istiods(step, plan, cluster, deadline, say)
+    return Outcome(step, True, f"{count} {'proxy' if count == 1 else 'proxies'}; {note}")
+
+
+def _proxies_lacking(cluster: Cluster, workloads: Sequence[Ref], hosts: Sequence[Host]) -> tuple[int, list[str]]:
+    pods = [
+        pod
+        for found in pods_of(cluster, workloads).values()
+        for pod in found
+        if not terminating(pod) and not finished(pod)
+    ]
+    lacking = []
+    for ref, said in read_snapshots(cluster, pods, hosts).items():
+        if isinstance(said, ProxyUnread):
+            lacking.append(f"{ref.name}: {said.reason}")
+            continue
+        for host in hosts:
+            ready, _, reason = configured(host, said, Expected.of(host, subset=mesh.SUBSET))
+            lacking += [] if ready else [f"{ref.name}: {reason}"]
+    return len(pods), lacking
+
+
+def _istiods(step: Step, plan: Plan, cluster: Cluster, deadline: float, say: Say) -> str:
+    """Every istiod replica knows the objects, since it may configure the next new pod; in words, what was seen."""
+    wanted = {
+        one.ref: str(cluster.get(one.ref)["metadata"].get("resourceVersion", ""))
+        for one in plan.steps
+        if one.ref is not None and one.ref.kind in MESH_KINDS and one.after is not None
+    }
+    if not wanted:
+        return "nothing new for istiod"
+    try:
+        replicas = list(_replicas(cluster))
+        while late := [name for name, known in replicas_know(cluster, replicas) if not _all_known(wanted, known)]:
+            _expired(deadline, f"istiod {late[0]} does not know the objects yet")
+            say(f"waiting for istiod {late[0]} to know the objects")
+            time.sleep(POLL)
+    except (ApiError, UnreachableError) as error:
+        say(f"istiod cannot be asked what it knows ({error.message}); waiting {ISTIOD_GRACE:.0f} s instead")
+        time.sleep(ISTIOD_GRACE)
+        return f"istiod could not be asked, so {ISTIOD_GRACE:.0f} s were waited"
+    if not replicas:
+        say(f"no istiod pod was found to ask; waiting {ISTIOD_GRACE:.0f} s instead")
+        time.sleep(ISTIOD_GRACE)
+        return f"no istiod was found to ask, so {ISTIOD_GRACE:.0f} s were waited"
+    return f"{len(replicas)} istiod"
+
+
+def _replicas(cluster: Cluster) -> Iterator[Ref]:
+    for pod in cluster.list("v1", "pods", None, label_selector="app=istiod"):
+        if not terminating(pod) and pod.get("status", {}).get("phase") == "Running":
+            yield Ref("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], "v1")
+
+
+def replicas_know(cluster: Cluster, replicas: Sequence[Ref]) -> Iterator[tuple[str, Mapping[Ref, str]]]:
+    """By replica's name: the objects that it knows with their resourceVersion (`/debug/configz`).
+
+    ApiError or UnreachableError when one may not or cannot be asked.
+    """
+    for replica in replicas:
+        yield replica.name, known_objects(get_pod_port(cluster, replica, DEBUG_PORT, "/debug/configz"))
+
+
+def known_objects(text: str) -> Mapping[Ref, str]:
+    """What `/debug/configz` says, a JSON list of objects: their resourceVersion by object."""
+    try:
+        listed: Any = json.loads(text)
+    except ValueError as error:
+        raise UnreachableError(f"istiod's /debug/configz is not JSON: {error}") from error
+    return {
+        Ref(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]): str(
+            one["metadata"].get("resourceVersion", "")
+        )
+        for one in listed or ()
+        if isinstance(one, Mapping) and one.get("kind") in MESH_KINDS
+    }
+
+
+def _all_known(wanted: Mapping[Ref, str], known: Mapping[Ref, str]) -> bool:
+    return all(ref in known and _as_new(known[ref], version) for ref, version in wanted.items())
+
+
+def _as_new(known: str, wanted: str) -> bool:
+    """resourceVersions of one object are compared as numbers where they are (Kubernetes 1.35 says that they are)."""
+    if known.isdigit() and wanted.isdigit():
+        return int(known) >= int(wanted)
+    return known == wanted
+
+
+def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: Say) -> Outcome:
+    """Until no pod of the workloads is left whose template calls a host in clear; EgressError when that takes too long."""
+    deadline = time.monotonic() + timeout
+    aliased = {host.name for host in plan.hosts}
+    while left := [
+        (workload, pod["metadata"]["name"])
+        for workload, pods in pods_of(cluster, step.workloads).items()
+        for pod in pods
+        if not finished(pod) and calls_in_clear(pod, aliased)
+    ]:
+        workload, name = left[0]
+        _expired(
+            deadline, f"pod {name} of {workload.kind.lower()}/{workload.name} still calls http://, and is not gone"
+        )
+        say(f"waiting for {len(left)} old pods to end: {name}")
+        time.sleep(POLL)
+    return Outcome(step, True)
+
+
+def calls_in_clear(pod: Body, names: set[str]) -> bool:
+    """Whether the pod was made from a migrated template: it has the host's alias, or an http:// URL of it."""
+    spec = pod.get("spec") or {}
+    for entry in spec.get("hostAliases") or ():
+        if names & set(entry.get("hostnames") or ()) and mesh.is_alias_address(entry.get("ip", "")):
+            return True
+    return any(
+        not url.encrypted and url.host.name in names
+        for _, container, _ in kinds.containers({"spec": spec})
+        for _, text in paths.walk_strings({key: container.get(key) for key in ("command", "args", "env")})
+        for url in urls.find_urls(text)
+    )
+
+
+def _expired(deadline: float, message: str) -> None:
+    if time.monotonic() >= deadline:
+        raise EgressError(message, "see `kubectl egress inspect -o wide`, or give it more time with --timeout")
+
+
+def _names(hosts: Sequence[Host]) -> str:
+    return ", ".join(map(str, hosts))
