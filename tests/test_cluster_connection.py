@@ -125,7 +125,7 @@ def test_without_kubeconfig_or_pod_it_says_so() -> None:
 def test_a_named_context_is_not_looked_for_in_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    with pytest.raises(EgressError, match="no kubeconfig: .* so there is no prod"):
+    with pytest.raises(EgressError, match=r"no kubeconfig: .* so there is no prod"):
         connect(ConnectionOptions(context="prod"))
 
 

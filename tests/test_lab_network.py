@@ -1,0 +1,80 @@
+"""The pods' network: which rules a redirect becomes, and what annotations say about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubectl_egress.lab.network import Redirect, hardware_address, rules
+from kubectl_egress.lab.pods.sandbox import redirect_of
+
+PREFIX = "traffic.sidecar.istio.io/"
+
+
+def words(rule: list[dict[str, Any]]) -> list[str]:
+    """A rule in short: the name of each expression, with the data that it compares or loads."""
+    found = []
+    for expression in rule:
+        attributes = dict(expression["attrs"])
+        data = dict(attributes["NFTA_EXPR_DATA"]["attrs"])
+        value = data.get("NFTA_CMP_DATA", {}).get("attrs", [("", b"")])[0][1]
+        found.append(attributes["NFTA_EXPR_NAME"] + (f" {value.hex()}" if value else ""))
+    return found
+
+
+def test_the_default_exempts_the_proxy_and_loopback_and_redirects_the_rest() -> None:
+    own, loopback, rest = (words(rule) for rule in rules(Redirect()))
+    assert own == ["meta", "cmp 39050000", "immediate"]
+    assert loopback == ["payload", "bitwise", "cmp 7f000000", "immediate"]
+    assert rest == ["meta", "cmp 06", "immediate", "redir"]
+
+
+def test_without_a_second_uid_the_mark_is_compared() -> None:
+    by_uid, by_mark = rules(Redirect())[0], rules(Redirect(by_mark=True))[0]
+    assert words(by_uid) == words(by_mark)
+    keys = [dict(dict(rule[0]["attrs"])["NFTA_EXPR_DATA"]["attrs"])["NFTA_META_KEY"] for rule in (by_uid, by_mark)]
+    assert keys == [10, 3]
+
+
+def test_excluded_ports_come_before_everything_and_ranges_before_the_redirect() -> None:
+    found = [words(rule) for rule in rules(Redirect(exclude_ports=(80,), exclude_ranges=("192.0.2.0/24",)))]
+    assert found[0] == ["meta", "cmp 06", "payload", "cmp 0050", "immediate"]
+    assert "cmp c0000200" in found[3]
+    assert found[-1][-1] == "redir"
+
+
+def test_no_range_means_that_only_included_ports_are_redirected() -> None:
+    redirecting = [
+        words(rule) for rule in rules(Redirect(include_ports=(443,), include_ranges=())) if "redir" in words(rule)
+    ]
+    assert redirecting == [["meta", "cmp 06", "payload", "cmp 01bb", "immediate", "redir"]]
+
+
+def test_a_mac_is_local_and_says_the_address() -> None:
+    assert hardware_address("10.244.0.11") == "02:42:0a:f4:00:0b"
+
+
+def pod(annotations: dict[str, str], *, sidecar: bool = True, native: bool = False) -> dict[str, Any]:
+    proxy = {"name": "istio-proxy"}
+    spec: dict[str, Any] = {"containers": [{"name": "app"}, *([proxy] if sidecar and not native else [])]}
+    if native:
+        spec["initContainers"] = [{**proxy, "restartPolicy": "Always"}]
+    return {"metadata": {"name": "a", "namespace": "b", "annotations": annotations}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (pod({}, sidecar=False), None),
+        (pod({"sidecar.istio.io/interceptionMode": "NONE"}), None),
+        (pod({}), Redirect()),
+        (pod({}, native=True), Redirect()),
+        (pod({PREFIX + "excludeOutboundPorts": "80, 8080"}), Redirect(exclude_ports=(80, 8080))),
+        (pod({PREFIX + "includeOutboundPorts": "443"}), Redirect(include_ports=(443,))),
+        (pod({PREFIX + "excludeOutboundIPRanges": "192.0.2.0/24"}), Redirect(exclude_ranges=("192.0.2.0/24",))),
+        (pod({PREFIX + "includeOutboundIPRanges": ""}), Redirect(include_ranges=())),
+    ],
+)
+def test_redirect_of_a_pod(given: dict[str, Any], expected: Redirect | None) -> None:
+    assert redirect_of(given, by_mark=False) == expected
