@@ -36,7 +36,7 @@ _AUTHORITY = re.compile(
     re.VERBOSE,
 )
 _ENDS_AUTHORITY = re.compile(rf"[{_END}/?#\\,;&)\]}}!]|\Z")
-_RUNTIME_VALUE = re.compile(r"[${%]|\{\{")
+_RUNTIME_VALUE = re.compile(r"[${%<]")
 # `https://a/x,https://b/y` are two; `https://a/?next=https://b` is one.
 _TAIL = re.compile(
     rf"(?:[^{_END}\\,;(){{}}\[\]]|[,;(){{}}\[\]](?!(?:https?|wss?)\\?:)|\\(?:[/:=\#&?]|u[0-9A-Fa-f]{{4}}))*+",
@@ -207,7 +207,8 @@ def _url(text: str, start: int, authority: re.Match[str], end: int) -> Url | Non
     scheme = text[start : start + 5].lower().partition(":")[0].rstrip("\\")
     digits = authority["port"].lstrip("\\:")
     port = _port(digits) if digits else DEFAULT_PORTS[scheme]
-    runtime_port = not _ENDS_AUTHORITY.match(text, authority.end())
+    # `:<port>` is a placeholder too, although `<` ends a URL.
+    runtime_port = not _ENDS_AUTHORITY.match(text, authority.end()) or text.startswith(":<", authority.end() - 1)
     if runtime_port and not (authority["port"] and _RUNTIME_VALUE.match(text, authority.end())):
         return None
     if port is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import typer
 
-from kubectl_egress.cli import explain, inspect, migrate, undo, verify, version
+from kubectl_egress.cli import demo, explain, inspect, migrate, undo, verify, version
 from kubectl_egress.cli.command import command
 
 # One line for each command, in the order in which the help shows them.
@@ -19,6 +19,7 @@ COMMANDS = (
     verify.verify,
     undo.undo,
     explain.explain,
+    demo.demo,
     version.version,
 )
 

@@ -6,10 +6,11 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 
 from kubectl_egress import mesh
-from kubectl_egress.findings.scope import Found, Scope, names, title
+from kubectl_egress.findings.scope import Found, Scope, title
 from kubectl_egress.model import Body, Document, Host, Ref
 
 _RAW = ("", "TCP", "MONGO", "MYSQL", "REDIS", "UDP")  # protocols that match by address alone
+_NOWHERE = (ipaddress.ip_network(mesh.ALIAS_NETWORK), ipaddress.ip_network(mesh.ALIAS_NETWORK_V6))
 
 
 def _found(scope: Scope, host: Host, namespace: str, document: Document, message: str, remedy: str) -> Iterator[Found]:
@@ -32,11 +33,7 @@ def rule_shadowed(scope: Scope) -> Iterator[Found]:
     """
     for namespace, host in scope.pairs:
         chosen = scope.chosen("DestinationRule", host, namespace)
-        rules = [
-            rule
-            for rule in mesh.of_kind("DestinationRule", scope.survey.mesh_objects)
-            if rule.ref.namespace == namespace and names(rule.body, host)
-        ]
+        rules = [rule for rule in scope.naming("DestinationRule", host) if rule.ref.namespace == namespace]
         for number, rule in enumerate(rules):
             if chosen is not None and rule.ref == chosen.ref:
                 continue
@@ -53,32 +50,29 @@ def rule_shadowed(scope: Scope) -> Iterator[Found]:
 
 
 def entry_conflict(scope: Scope) -> Iterator[Found]:
-    """Another ServiceEntry says something else of the host, or would catch its calls by address."""
+    """Another ServiceEntry says something else of the host, or would catch its calls by address or port."""
+    catching = [entry for entry in scope.objects("ServiceEntry") if _catches(entry.body)]
     for namespace, host in scope.pairs:
         chosen = scope.chosen("ServiceEntry", host, namespace)
-        for entry in mesh.of_kind("ServiceEntry", scope.survey.mesh_objects):
-            if mesh.exported_to(entry, namespace) and (chosen is None or entry.ref != chosen.ref):
-                reason = _contradiction(scope, entry, host, namespace, chosen)
-                if reason:
-                    remedy = f"change or delete it: {_show(entry.ref)}"
-                    yield from _found(scope, host, namespace, entry, f"{title(entry.ref)} {reason}", remedy)
+        same = scope.naming("ServiceEntry", host)
+        reasons = [(entry, _contradiction(scope, entry, host, namespace, chosen)) for entry in same]
+        reasons += [(entry, _catch(scope, entry, host, namespace)) for entry in catching if entry not in same]
+        for entry, reason in reasons:
+            if reason and mesh.exported_to(entry, namespace):
+                remedy = f"change or delete it: {_show(entry.ref)}"
+                yield from _found(scope, host, namespace, entry, f"{title(entry.ref)} {reason}", remedy)
 
 
 def _contradiction(scope: Scope, entry: Document, host: Host, namespace: str, chosen: Document | None) -> str:
-    if names(entry.body, host):
-        if entry.ref.namespace != namespace:
-            return _loss(entry.body)
-        reason = mesh.fits(entry.body, host, fail_open=scope.fail_open)
-        if reason:
-            return f"is for the same host, and {reason}"
-        return f"is for the same host as {title(chosen.ref)}" if chosen else ""
-    if not scope.fail_open and _claims_alias(scope, entry.body, host, namespace):
-        return "claims the address that the host's alias leads to"
-    ports = (entry.body.get("spec") or {}).get("ports") or ()
-    addresses = (entry.body.get("spec") or {}).get("addresses")
-    if not addresses and any(port.get("number") == mesh.CLEAR_PORT and _raw(port) for port in ports):
-        return "takes everything on port 80, whatever the address: a TCP port 80 without addresses"
-    return ""
+    """What an entry for the same host has against the one that is needed."""
+    if chosen is not None and entry.ref == chosen.ref:
+        return ""
+    if entry.ref.namespace != namespace:
+        return _loss(entry.body)
+    reason = mesh.fits(entry.body, host, fail_open=scope.fail_open)
+    if reason:
+        return f"is for the same host, and {reason}"
+    return f"is for the same host as {title(chosen.ref)}" if chosen else ""
 
 
 def _loss(body: Body) -> str:
@@ -92,20 +86,39 @@ def _loss(body: Body) -> str:
     return ""
 
 
-def _claims_alias(scope: Scope, body: Body, host: Host, namespace: str) -> bool:
+def _catches(body: Body) -> bool:
+    """Whether an entry catches by address what an alias leads to, or everything on port 80."""
+    return _catches_port(body) or any(
+        network.overlaps(nowhere)
+        for network in _addresses(body)
+        for nowhere in _NOWHERE
+        if network.version == nowhere.version
+    )
+
+
+def _catch(scope: Scope, entry: Document, host: Host, namespace: str) -> str:
+    """What an entry of another host would catch of this one's calls."""
+    if _catches_port(entry.body):
+        return "takes everything on port 80, whatever the address: a TCP port 80 without addresses"
+    if scope.fail_open:
+        return ""
     ours = [ipaddress.ip_address(address) for address in scope.aliases(host, namespace)]
+    claimed = any(address in network for network in _addresses(entry.body) for address in ours)
+    return "claims the address that the host's alias leads to" if claimed else ""
+
+
+def _catches_port(body: Body) -> bool:
+    spec = body.get("spec") or {}
+    raw = (port for port in spec.get("ports") or () if str(port.get("protocol", "")).upper() in _RAW)
+    return not spec.get("addresses") and any(port.get("number") == mesh.CLEAR_PORT for port in raw)
+
+
+def _addresses(body: Body) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     for text in (body.get("spec") or {}).get("addresses") or ():
         try:
-            network = ipaddress.ip_network(text, strict=False)
+            yield ipaddress.ip_network(text, strict=False)
         except ValueError:
             continue  # refused by Istio's validation
-        if any(address.version == network.version and address in network for address in ours):
-            return True
-    return False
-
-
-def _raw(port: Body) -> bool:
-    return str(port.get("protocol", "")).upper() in _RAW
 
 
 # ---- route-conflict -------------------------------------------------------------------------------------------------
@@ -117,9 +130,9 @@ def route_conflict(scope: Scope) -> Iterator[Found]:
     Wildcards do not count (the one that names the host is used), nor do routes by SNI alone: they concern port 443.
     """
     for namespace, host in scope.pairs:
-        for route in mesh.routes_for(host.name, scope.survey.mesh_objects, namespace):
+        for route in mesh.routes_for(host.name, scope.naming("VirtualService", host), namespace):
             spec = route.body.get("spec") or {}
-            if mesh.is_ours(route.body) or not names(route.body, host) or not (spec.get("http") or spec.get("tcp")):
+            if mesh.is_ours(route.body) or not (spec.get("http") or spec.get("tcp")):
                 continue
             message = f"{title(route.ref)} routes the host already, and only one VirtualService of a host is used"
             remedy = f"take the host out of it, or bind it to gateways alone (spec.gateways): {_show(route.ref)}"
@@ -159,7 +172,7 @@ def host_not_visible(scope: Scope) -> Iterator[Found]:
 
 def _sidecar(scope: Scope, namespace: str, labels: Mapping[str, str]) -> Document | None:
     """The Sidecar that holds for pods with these labels: one that selects them, the namespace's, the root namespace's."""
-    sidecars = mesh.of_kind("Sidecar", scope.survey.mesh_objects)
+    sidecars = scope.objects("Sidecar")
     local = [one for one in sidecars if one.ref.namespace == namespace]
     selecting = [one for one in local if _selector(one) and _selector(one).items() <= labels.items()]
     general = [one for one in local if not _selector(one)]

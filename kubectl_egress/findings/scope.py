@@ -103,14 +103,29 @@ class Scope:
         return tuple(caller for caller in callers if caller.hosts)
 
     def _caller(self, workload: Workload, sites: Sequence[CallSite]) -> Caller:
-        found = Caller(workload, (), tuple(sites))
-        hosts = tuple(host for host in self.hosts if self._concerned(found, host))
-        return Caller(workload, hosts, tuple(sites))
+        # `http://HOST` gets the alias too, where there is one.
+        counting = [site for site in sites if is_call(site) or (site.reason not in ASIDE and not self.fail_open)]
+        hosts = {host for site in counting for host in self.called(site)}
+        hosts |= {host for ref, host in self._migrated if ref == workload.ref and host in self.hosts}
+        return Caller(workload, tuple(sorted(hosts)), tuple(sites))
 
-    def _concerned(self, caller: Caller, host: Host) -> bool:
-        if caller.calls(host) or self.migrated(caller.ref, host):
-            return True
-        return not self.fail_open and bool(caller.uses(host))  # `http://HOST` gets the alias too, where there is one
+    def called(self, site: CallSite) -> tuple[Host, ...]:
+        """The hosts of this run that a call site calls: its own, and wildcards."""
+        exact = (site.server,) if site.server in self._exact_hosts else ()
+        return exact + tuple(host for host in self._wildcards if concerns(host, site))
+
+    @cached_property
+    def _exact_hosts(self) -> frozenset[Host]:
+        return frozenset(host for host in self.hosts if not host.wildcard)
+
+    @cached_property
+    def _wildcards(self) -> tuple[Host, ...]:
+        return tuple(host for host in self.hosts if host.wildcard)
+
+    @cached_property
+    def bodies(self) -> dict[Ref, Body]:
+        """The workloads' objects."""
+        return {workload.ref: workload.document.body for workload in self.survey.workloads}
 
     @cached_property
     def journals(self) -> tuple[Journal, ...]:
@@ -119,11 +134,11 @@ class Scope:
 
     def migrated(self, workload: Ref, host: Host) -> bool:
         """Whether an earlier run has migrated the workload's calls to the host."""
-        return any(journal.host == host and journal.caller(workload) for journal in self.journals)
+        return (workload, host) in self._migrated
 
-    def callers_of(self, host: Host, namespace: str) -> tuple[Caller, ...]:
-        """The callers of a host in a namespace."""
-        return tuple(caller for caller in self.callers if host in caller.hosts and caller.ref.namespace == namespace)
+    @cached_property
+    def _migrated(self) -> frozenset[tuple[Ref, Host]]:
+        return frozenset((caller.workload, journal.host) for journal in self.journals for caller in journal.callers)
 
     @cached_property
     def pairs(self) -> tuple[tuple[str, Host], ...]:
@@ -132,17 +147,37 @@ class Scope:
 
     def concerned(self, host: Host, namespace: str) -> tuple[Ref | None, ...]:
         """Whom a finding about a host in a namespace concerns: nobody in particular, unless other namespaces call it."""
-        if len({where for where, called in self.pairs if called == host}) == 1:
+        if len([where for where, called in self.pairs if called == host]) == 1:
             return (None,)
-        return tuple(caller.ref for caller in self.callers_of(host, namespace))
+        return tuple(
+            caller.ref for caller in self.callers if caller.ref.namespace == namespace and host in caller.hosts
+        )
+
+    def objects(self, kind: str) -> tuple[Document, ...]:
+        """The mesh objects of a kind in all namespaces, the oldest first."""
+        return self._by_kind.get(kind, ())
+
+    @cached_property
+    def _by_kind(self) -> dict[str, tuple[Document, ...]]:
+        kinds_there = {document.ref.kind for document in self.survey.mesh_objects}
+        return {kind: tuple(mesh.of_kind(kind, self.survey.mesh_objects)) for kind in kinds_there}
+
+    def naming(self, kind: str, host: Host) -> tuple[Document, ...]:
+        """Those that name exactly this host."""
+        return tuple(self._by_name.get((kind, host.name), ()))
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], list[Document]]:
+        found: dict[tuple[str, str], list[Document]] = {}
+        for kind, documents in self._by_kind.items():
+            for document in documents:
+                for name in names(document.body):
+                    found.setdefault((kind, name), []).append(document)
+        return found
 
     def chosen(self, kind: str, host: Host, namespace: str) -> Document | None:
         """The object that a migration would write to: our own, else the oldest that fits."""
-        candidates = [
-            document
-            for document in mesh.of_kind(kind, self.survey.mesh_objects)
-            if document.ref.namespace == namespace and names(document.body, host)
-        ]
+        candidates = [one for one in self.naming(kind, host) if one.ref.namespace == namespace]
         own = [one for one in candidates if mesh.is_ours(one.body)]
         fitting = [one for one in candidates if not mesh.fits(one.body, host, fail_open=self.fail_open)]
         return next(iter(own or fitting), None)
@@ -175,10 +210,10 @@ def concerns(host: Host, site: CallSite) -> bool:
     return site.server.port == host.port and mesh.covers(host.name, site.host.name)
 
 
-def names(body: Body, host: Host) -> bool:
-    """Whether a mesh object names exactly this host."""
+def names(body: Body) -> frozenset[str]:
+    """The hosts that a mesh object names, wildcards as they are written."""
     spec = body.get("spec") or {}
-    return host.name in [str(name).lower() for name in (spec.get("host"), *(spec.get("hosts") or ())) if name]
+    return frozenset(str(name).lower() for name in (spec.get("host"), *(spec.get("hosts") or ())) if name)
 
 
 def title(ref: Ref) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kubectl_egress import kinds, mesh, paths, urls
-from kubectl_egress.findings.scope import Caller, Found, Scope
+from kubectl_egress.findings.scope import ASIDE, Caller, Found, Scope
 from kubectl_egress.model import Host, Ref
 
 _USER_INFO = re.compile(r"//[^/@?#]*@")
@@ -15,18 +15,14 @@ _AMBIENT = "istio.io/dataplane-mode"
 
 def plain_callers(scope: Scope) -> Iterator[Found]:
     """Workloads that call `http://HOST` today: once the entry is there, their calls go over TLS too."""
-    namespaces = {namespace for namespace, _ in scope.pairs}
-    for host in scope.hosts:
-        seen: set[Ref] = set()
-        for site in scope.sites:
-            plain = (
-                not site.url.encrypted and site.host.port == mesh.CLEAR_PORT and mesh.covers(host.name, site.host.name)
-            )
-            if not plain or site.workload in seen or site.workload.namespace not in namespaces:
+    seen: set[tuple[Ref, Host]] = set()
+    for site in scope.sites:
+        for host in scope.called(site) if not site.url.encrypted and site.reason not in ASIDE else ():
+            # `http://HOST:443` is no call of the TLS port: that is another finding.
+            known = (site.workload, host) in seen or site.host.port != mesh.CLEAR_PORT
+            if known or (site.workload.namespace, host) not in scope.pairs or _ours(scope, site.workload, host):
                 continue
-            if scope.migrated(site.workload, host) or _aliased(scope, site.workload, host):
-                continue
-            seen.add(site.workload)
+            seen.add((site.workload, host))
             yield Found(
                 f"it calls the host in clear today ({paths.kubectl_path(site.steps)}), and will over TLS",
                 "see that it expects what the server says over https, not a redirect to it; or leave it out with --workload",
@@ -37,15 +33,17 @@ def plain_callers(scope: Scope) -> Iterator[Found]:
             )
 
 
-def _aliased(scope: Scope, workload: Ref, host: Host) -> bool:
-    """Whether a workload has an alias of ours: what it calls in clear was migrated, and goes over TLS."""
-    ours = scope.aliases(host, workload.namespace)
-    for one in scope.survey.workloads:
-        if one.ref == workload:
-            spec = (kinds.pod_template(one.document.body) or {}).get("spec") or {}
-            entries = spec.get("hostAliases") or ()
-            return any(host.name in (e.get("hostnames") or ()) and e.get("ip") in ours for e in entries)
-    return False
+def _ours(scope: Scope, workload: Ref, host: Host) -> bool:
+    """Whether a run has migrated the workload, as its journal or an alias of ours says: its calls go over TLS."""
+    if scope.migrated(workload, host):
+        return True
+    template = kinds.pod_template(scope.bodies.get(workload, {})) or {}
+    named = [
+        one
+        for one in (template.get("spec") or {}).get("hostAliases") or ()
+        if host.name in (one.get("hostnames") or ())
+    ]
+    return bool(named) and any(one.get("ip") in scope.aliases(host, workload.namespace) for one in named)
 
 
 def secret_in_url(scope: Scope, caller: Caller) -> Iterator[Found]:

@@ -7,7 +7,7 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,12 +16,10 @@ Result = TypeVar("Result")
 CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
-CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
-MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_BIND = 4096
@@ -189,13 +187,3 @@ async def within(namespaces: Namespaces, function: Callable[[], Result]) -> Resu
         return function()
 
     return await in_a_thread(entered)
-
-
-@contextlib.contextmanager
-def descriptor(path: str, flags: int) -> Iterator[int]:
-    """An open file descriptor for the length of a `with`."""
-    number = os.open(path, flags)
-    try:
-        yield number
-    finally:
-        os.close(number)

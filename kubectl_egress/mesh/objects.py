@@ -19,6 +19,7 @@ PORT_NAMES = {CLEAR_PORT: "http", TLS_PORT: "https"}  # Kiali's KIA0601 wants <p
 OWN_NAMESPACE = (".",)
 
 ALIAS_NETWORK = ipaddress.ip_network("192.0.2.0/24")  # TEST-NET-1, RFC 5737: routed nowhere
+ALIAS_NETWORK_V6 = ipaddress.ip_network("100::/64")  # discard-only, RFC 6666
 ALIAS_ANNOTATION = "egress.kubectl/alias"
 """On the ServiceEntry: the address to which the pods' hosts files send the host."""
 NO_ALLOCATION_LABEL = "networking.istio.io/enable-autoallocate-ip"
@@ -56,8 +57,8 @@ def alias_address(host: Host, taken: Collection[str] = ()) -> str:
 
 
 def alias_address_v6(ipv4: str) -> str:
-    """The address of 100::/64 (the discard prefix, RFC 6666) that holds an IPv4 alias in its last 32 bits."""
-    return str(ipaddress.IPv6Address(int(ipaddress.IPv6Address("100::")) | int(ipaddress.IPv4Address(ipv4))))
+    """The address of 100::/64 that holds an IPv4 alias in its last 32 bits."""
+    return str(ALIAS_NETWORK_V6[int(ipaddress.IPv4Address(ipv4))])
 
 
 def is_alias_address(address: str) -> bool:
@@ -66,7 +67,7 @@ def is_alias_address(address: str) -> bool:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return parsed in ALIAS_NETWORK or parsed in ipaddress.ip_network("100::/64")
+    return parsed in ALIAS_NETWORK or parsed in ALIAS_NETWORK_V6
 
 
 def object_name(host: Host) -> str:

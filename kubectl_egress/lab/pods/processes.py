@@ -66,6 +66,17 @@ class ContainerProcess(Process):
         await self._ended.wait()
         return int(self._process.returncode)
 
+    async def communicate(self, input: bytes | bytearray | memoryview | None = None) -> tuple[bytes, bytes]:
+        """Feed standard input, gather both outputs, wait for the end."""
+        if self.stdin is not None:
+            if input:
+                self.stdin.write(input)
+            self.stdin.close()
+        readers = (self.stdout, self.stderr)
+        out, err = await asyncio.gather(*(reader.read() if reader else _nothing() for reader in readers))
+        await self.wait()
+        return out, err
+
     def send_signal(self, signal: int) -> None:
         """Send a signal to it and all that it started and that stayed in its session."""
         if not self._ended.is_set():
@@ -79,6 +90,10 @@ class ContainerProcess(Process):
     def kill(self) -> None:
         """SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+async def _nothing() -> bytes:
+    return b""
 
 
 def _start(command: Command, streams: Mapping[str, Any]) -> subprocess.Popen[bytes]:

@@ -1,0 +1,49 @@
+"""`kubectl egress demo`: the whole story on a lab that it starts itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kubectl_egress.cli.output import say
+from kubectl_egress.errors import EgressError
+
+
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the lab running at the end, migrated, and say how to use it.")
+    ] = False,
+) -> int:
+    """Show it all on a lab of its own: no cluster, no Docker; Linux and Python.
+
+    Real: Envoy, the pods' network namespaces and redirect rules, TLS, the curl loop, and all that kubectl egress does. The
+    Kubernetes API and istiod are small ones of the lab's. The server outside counts what reaches it in clear.
+
+    \b
+    Examples:
+      kubectl egress demo
+      kubectl egress demo --keep
+    """
+    try:
+        from kubectl_egress.cli.story import tell
+        from kubectl_egress.lab.client import start_lab
+    except ModuleNotFoundError as error:
+        raise EgressError(
+            f"the lab is not installed ({error.name} is missing)", "pip install 'kubectl-egress[lab]'"
+        ) from error
+    lab = start_lab()
+    try:
+        proven = tell(lab, undo=not keep)
+        if keep:
+            lab.keep()
+            say(
+                f"\nThe lab goes on:\n"
+                f"  export KUBECONFIG={lab.kubeconfig}\n"
+                f"  kubectl get pods -A; kubectl egress verify -n test-ext-svc\n"
+                f"  kill {lab.process.pid}    # ends it, and leaves nothing behind\n"
+            )
+    finally:
+        if not keep:
+            lab.stop()
+    return 0 if proven else 3
