@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from kubectl_egress.lab.network import Redirect, hardware_address, rules
+from kubectl_egress.lab.network import GATEWAY, Redirect, hardware_address, rules
 from kubectl_egress.lab.pods.sandbox import redirect_of
 
 PREFIX = "traffic.sidecar.istio.io/"
@@ -78,3 +80,30 @@ def pod(annotations: dict[str, str], *, sidecar: bool = True, native: bool = Fal
 )
 def test_redirect_of_a_pod(given: dict[str, Any], expected: Redirect | None) -> None:
     assert redirect_of(given, by_mark=False) == expected
+
+
+IN_A_NAMESPACE = """
+import os
+from kubectl_egress.lab import kernel, network
+from pyroute2 import IPRoute
+
+kernel.unshare(kernel.CLONE_NEWNET | (kernel.CLONE_NEWUSER if os.geteuid() else 0))
+network.set_up_world()
+with IPRoute() as route:
+    (bridge,) = route.link_lookup(ifname=network.BRIDGE)
+    def address():
+        return route.get_links(bridge)[0].get_attr("IFLA_ADDRESS")
+    seen = [address()]
+    route.link("add", ifname="low", kind="veth", peer={"ifname": "other"}, address="02:00:00:00:00:01")
+    (port,) = route.link_lookup(ifname="low")
+    route.link("set", index=port, master=bridge, state="up")
+    seen.append(address())
+    route.link("del", index=port)
+    seen.append(address())
+print(*seen)
+"""
+
+
+def test_the_gateway_keeps_its_mac_when_pods_come_and_go() -> None:
+    ended = subprocess.run([sys.executable, "-c", IN_A_NAMESPACE], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == [hardware_address(str(GATEWAY))] * 3

@@ -63,7 +63,9 @@ def set_up_world() -> None:
         route.link("set", index=1, state="up")
         route.link("add", ifname=BRIDGE, kind="bridge")
         (bridge,) = route.link_lookup(ifname=BRIDGE)
-        route.link("set", index=bridge, state="up")
+        # An address of its own: otherwise the bridge takes one of its ports', and another one when that pod goes, and
+        # the pods that are left send to a neighbour that is no more.
+        route.link("set", index=bridge, address=hardware_address(str(GATEWAY)), state="up")
         route.addr("add", index=bridge, address=str(GATEWAY), prefixlen=POD_NETWORK.prefixlen)
         route.route("add", dst="0.0.0.0/0", type="unreachable")
     for path, value in ANSWER_UNREACHABLE.items():
