@@ -237,9 +237,10 @@ def the_admin_interface_shows_what_the_real_one_shows(proxy: Proxy, server: Serv
 
 def the_cluster_goes_and_comes(proxy: Proxy, server: Server) -> None:
     """Without its rule the route's cluster is missing: 503, and nothing leaves; with it, all is as before."""
-    before = len(server.requests)
     proxy.configure([entry(**to_server(server)), virtual_service()])
     wait_until(lambda: proxy.get().status == 503)
+    before = len(server.requests)
+    assert proxy.get().status == 503
     assert len(server.requests) == before
     (line,) = [line for line in proxy.series("istio_requests_total{") if 'response_flags="NC"' in line]
     assert 'destination_service="httpbin.org"' in line

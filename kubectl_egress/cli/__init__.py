@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import typer
 
@@ -28,6 +28,12 @@ _SHORT_FLAG = re.compile(r"(-[A-Za-z])=(.*)", re.DOTALL)
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+
+def _summary(function: Callable[..., int]) -> str:
+    """The first line of its docstring, as kubectl has it: without a full stop."""
+    return (function.__doc__ or "").split("\n", 1)[0].rstrip(".")
+
+
 app = typer.Typer(
     name="kubectl egress",
     help="TLS origination for external HTTPS calls under Istio: find, migrate, prove, undo.",
@@ -37,7 +43,9 @@ app = typer.Typer(
     context_settings=SETTINGS,
 )
 for _function in COMMANDS:
-    app.command(context_settings=SETTINGS)(command(_function))
+    app.command(context_settings=SETTINGS, short_help=_summary(_function), options_metavar="[options]")(
+        command(_function)
+    )
 
 
 @app.callback()

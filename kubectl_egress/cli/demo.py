@@ -32,7 +32,7 @@ def demo(
         raise EgressError(
             f"the lab is not installed ({error.name} is missing)", "pip install 'kubectl-egress[lab]'"
         ) from error
-    lab = start_lab()
+    lab = start_lab(quiet=True)
     try:
         proven = tell(lab, undo=not keep)
         if keep:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from kubectl_egress.cli.interrupts import listening
 from kubectl_egress.cli.output import say
 from kubectl_egress.errors import EgressError
 
@@ -19,12 +20,13 @@ REPORT = (
 def ended(run: Callable[[], int]) -> int:
     """Run a command and give the exit status; every sentence about an error is said here, on stderr."""
     try:
-        return run()
+        with listening():
+            return run()
     except EgressError as error:
         say(error_text(error))
         return error.exit_status
-    except KeyboardInterrupt:
-        say("interrupted\n")
+    except KeyboardInterrupt as interruption:  # who raises it anew says what was done, and how to go on and back
+        say(f"{_masked(str(interruption)) or 'Interrupted.'}\n")
         return INTERRUPTED
     except Exception:  # the outermost frame: whatever comes here is a bug, and says so
         import traceback

@@ -14,6 +14,7 @@ from kubectl_egress.cli.sources import (
     again,
     check_files_alone,
     read_documents,
+    refuse_blind,
     survey_cluster,
     survey_documents,
     with_lines,
@@ -56,7 +57,8 @@ def inspect(
         report = read_files(targets or (), selection, files)
     else:
         report = read_cluster(targets or (), selection, connection, live == "on")
-    show(report, output, again(selection, files, report.ready_namespace))
+    where = again(selection, files, report.ready_namespace) + ("" if files.filename else connection.again())
+    show(report, output, where.strip())
     return 0
 
 
@@ -65,6 +67,7 @@ def read_cluster(targets: Sequence[str], selection: Selection, connection: Conne
     from kubectl_egress import inspection
 
     survey = survey_cluster(targets, selection, connection, live)
+    refuse_blind(survey)
     sites = inspection.call_sites(survey)
     return inspection.inspect(survey, sites, checked(survey, sites))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,10 +19,13 @@ if TYPE_CHECKING:
 
 FORMATS = ("json", "yaml", "plan")
 DRY_RUNS = ("none", "client", "server")
+NOTHING_CALLED = "Nothing to do: no external host is called over https.\n"
 
 Hosts = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[HOST...]", help="host, as the URLs say it; or --all.", show_default=False),
+    typer.Argument(
+        metavar="HOST", help="httpbin.org, httpbin.org:8443 or *.example.com; or --all.", show_default=False
+    ),
 ]
 Timeout = Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long each wait may take (30s, 5m).")]
 Window = Annotated[str, typer.Option("--window", metavar="TIME", help="How long to watch the proxies, at most.")]
@@ -92,7 +97,7 @@ def migrate(
     hosts: Hosts = None,
     output: Annotated[str, output_option(*FORMATS)] = "",
 ) -> int:
-    """Have the sidecars originate TLS for a host, and rewrite the URLs of its callers.
+    """Have the sidecars originate TLS for a host, and rewrite its callers.
 
     Shows every change and asks before it makes any. Writes a DestinationRule, a ServiceEntry and a VirtualService; waits
     until every proxy originates TLS for the host; then rewrites URLs to http:// and adds a host alias, so that nothing
@@ -106,12 +111,10 @@ def migrate(
       kubectl egress migrate httpbin.org -f deploy/ -R --write
     """
     check_format(output, FORMATS)
-    if doing.dry_run not in DRY_RUNS:
-        raise UsageError(
-            f'Invalid dry-run value ({doing.dry_run}). Must be "none", "server", or "client".', "see --help"
-        )
-    if bool(hosts) == choice.every:
-        raise UsageError("name the hosts to migrate, or say --all", "kubectl egress inspect shows which there are")
+    check_dry_run(doing.dry_run)
+    check_durations(timeout=doing.timeout, window=doing.window)
+    check_hosts(hosts, choice.every, "migrate", "kubectl egress inspect shows which there are")
+    check_ignored(frozenset(choice.ignore or ()))
     if files.filename:
         from kubectl_egress.cli.migrate_files import migrate_files
 
@@ -121,6 +124,38 @@ def migrate(
     from kubectl_egress.cli.migrate_cluster import migrate_cluster
 
     return migrate_cluster(hosts or [], choice, doing, connection, output)
+
+
+def check_dry_run(given: str) -> None:
+    """UsageError, in kubectl's words, for a `--dry-run` that there is not."""
+    if given not in DRY_RUNS:
+        raise UsageError(
+            f'Invalid dry-run value ({given}). Must be "none", "server", or "client".',
+            "client plans without writing; server lets the API server check every write, and keeps none",
+        )
+
+
+def check_hosts(hosts: Sequence[str] | None, every: bool, verb: str, remedy: str) -> None:
+    """UsageError unless either hosts are named or all are meant; and for what is no host outside the cluster."""
+    from kubectl_egress.urls import parse_host
+
+    if every and hosts:
+        raise UsageError("hosts and --all do not go together", f"name the hosts to {verb}, or say --all")
+    if not every and not hosts:
+        raise UsageError(f"name the hosts to {verb}, or say --all", remedy)
+    for host in hosts or ():
+        parse_host(host)
+
+
+def check_durations(**given: str) -> None:
+    """UsageError, with the name of the flag, for what is no duration; before anything is asked of anybody."""
+    from kubectl_egress.cluster.connection import parse_timeout
+
+    for name, text in given.items():
+        try:
+            parse_timeout(text)
+        except UsageError as error:
+            raise UsageError(f"--{name}: {error.message}", error.remedy) from error
 
 
 def show_plan(plan: Plan, output: str) -> None:
@@ -139,19 +174,23 @@ def show_plan(plan: Plan, output: str) -> None:
         emit(plan_text(plan, width(sys.stdout), coloured(sys.stdout)))
 
 
-def refuse_blocked(plan: Plan, ignored: frozenset[str]) -> None:
-    """Raise RefusedError for the findings that stop a migration; UsageError for a code that cannot be ignored."""
+def refuse_blocked(plan: Plan, ignored: frozenset[str], *, show: bool = False) -> None:
+    """Raise RefusedError if a finding stops the migration; `show`: after the findings, on stdout, without the steps."""
     from kubectl_egress.model import Severity
+    from kubectl_egress.report import refusal_text
 
-    check_ignored(ignored)
     stopping = [one for one in plan.findings if one.severity is Severity.BLOCK and one.code not in ignored]
-    if stopping:
-        codes = ", ".join(dict.fromkeys(one.code for one in stopping))
-        say("\n")
-        raise RefusedError(
-            f"nothing was changed: {codes} stands in the way",
-            f"kubectl egress explain {stopping[0].code} says what to do about it",
-        )
+    if not stopping:
+        return
+    if show:
+        emit(refusal_text(plan, width(sys.stdout), coloured(sys.stdout)))
+    codes = list(dict.fromkeys(one.code for one in stopping))
+    stand = "stands" if len(codes) == 1 else "stand"
+    say("\n")
+    raise RefusedError(
+        f"nothing was changed: {', '.join(codes)} {stand} in the way",
+        f"do what is said beside →; kubectl egress explain {codes[0]} says more",
+    )
 
 
 def check_ignored(ignored: frozenset[str]) -> None:
@@ -160,20 +199,10 @@ def check_ignored(ignored: frozenset[str]) -> None:
 
     for code in sorted(ignored):
         if code not in findings.codes():
-            raise UsageError(f"--ignore: there is no finding {code!r}", "kubectl egress explain CODE describes each")
+            near = difflib.get_close_matches(code, findings.codes(), n=1)
+            remedy = f"did you mean {near[0]}?" if near else "kubectl egress explain lists them"
+            raise UsageError(f"--ignore: there is no finding {code!r}", remedy)
         if not findings.ignorable(code):
             raise UsageError(
                 f"--ignore: {code} cannot be ignored", f"kubectl egress explain {code} says why, and what to do"
             )
-
-
-def confirmed(question: str, yes: bool) -> bool:
-    """Whether to go on; EgressError without a terminal to ask on and without `-y`."""
-    from kubectl_egress.errors import EgressError
-
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise EgressError("nothing was changed: there is no terminal to ask on", "say -y to do it without asking")
-    say(f"{question} [y/N] ")
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import secrets
 import socket
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,18 +12,21 @@ from typing import TYPE_CHECKING
 
 from kubectl_egress import findings, inspection
 from kubectl_egress.apply import Conditions, InterruptedMigrationError, transaction
-from kubectl_egress.cli.migrate import Choice, Doing, confirmed, refuse_blocked, show_plan
+from kubectl_egress.cli.doing import Narration, hosts_text
+from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blocked, show_plan
+from kubectl_egress.cli.near import check_called
 from kubectl_egress.cli.options import Connection
-from kubectl_egress.cli.output import Ticker, say
+from kubectl_egress.cli.output import confirm, say
+from kubectl_egress.cli.sources import refuse_blind
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
-from kubectl_egress.cluster.survey import survey
+from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
-from kubectl_egress.errors import EgressError
-from kubectl_egress.model import CallSite, Host, Outcome, Plan, Ref, Survey
+from kubectl_egress.errors import EgressError, UnreachableError
+from kubectl_egress.model import CallSite, Finding, Host, Plan, ProxyUnread, Ref, Survey, Wait
 from kubectl_egress.plan import MigrationRequest, calling, plan_migration
-from kubectl_egress.report import outcome_line
-from kubectl_egress.urls import parse_host, shown
+from kubectl_egress.report import plan_question
+from kubectl_egress.urls import parse_host
 
 if TYPE_CHECKING:
     from kubectl_egress.apply.transaction import Progress
@@ -36,15 +38,20 @@ def migrate_cluster(hosts: Sequence[str], choice: Choice, doing: Doing, connecti
     cluster = connect(connection.options(choice.namespace, doing.field_manager))
     try:
         seen = survey(cluster, hosts=None)
+        refuse_blind(seen)
         sites = inspection.call_sites(seen)
         workloads = _workloads(cluster, choice)
         wanted = asked or _all_hosts(seen, sites, workloads)
+        if not wanted:
+            say(NOTHING_CALLED)
+            return 0
         plan = make_plan(seen, sites, wanted, workloads, choice)
+        ignored = frozenset(choice.ignore or ())
         if output:
             show_plan(plan, output)
-            refuse_blocked(plan, frozenset(choice.ignore or ()))
+            refuse_blocked(plan, ignored)
             return 3 if doing.exit_code and plan.steps else 0
-        return _ask_and_do(plan, cluster, seen, sites, choice, doing)
+        return _ask_and_do(plan, cluster, seen, sites, doing, ignored, connection)
     finally:
         cluster.close()
 
@@ -61,7 +68,7 @@ def _workloads(cluster: Cluster, choice: Choice) -> frozenset[Ref] | None:
 def _all_hosts(seen: Survey, sites: Sequence[CallSite], workloads: frozenset[Ref] | None) -> tuple[Host, ...]:
     chosen = [site for site in sites if workloads is None or site.workload in workloads]
     report = inspection.inspect(seen, chosen, findings.check(seen, chosen, None))
-    if not report.ready_hosts:
+    if not report.ready_hosts and any(site.url.encrypted for site in chosen):
         raise EgressError(
             "there is no host that could be migrated", "kubectl egress inspect shows what there is, and why"
         )
@@ -82,28 +89,40 @@ def make_plan(
         fail_open=choice.fail_open,
         workloads=workloads,
     )
-    concerned = [one for one in found if workloads is None or one.workload is None or one.workload in workloads]
-    return plan_migration(seen, sites, concerned, request)
+    plan = plan_migration(seen, sites, _concerning(found, workloads), request)
+    left = [site for site in sites if site.server in hosts and (workloads is None or site.workload in workloads)]
+    if plan.steps or any(site.url.encrypted for site in left):
+        return plan
+    # All is done: what would only stand in the way of doing it is of no interest any more.
+    found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, migrating=False)
+    return replace(plan, findings=_concerning(found, workloads))
+
+
+def _concerning(found: Sequence[Finding], workloads: frozenset[Ref] | None) -> tuple[Finding, ...]:
+    return tuple(one for one in found if workloads is None or one.workload is None or one.workload in workloads)
 
 
 def _check_called(
     hosts: Sequence[Host], sites: Sequence[CallSite], workloads: frozenset[Ref] | None, seen: Survey
 ) -> None:
     called = {site.server for site in sites if workloads is None or site.workload in workloads}
-    missing = [host for host in hosts if host not in called]
-    if missing:
-        there = ", ".join(sorted(str(host) for host in called)) or "none"
-        raise EgressError(
-            f"nothing in namespace {seen.namespace} was found that calls {', '.join(map(str, missing))}",
-            f"external hosts that were found: {there}; see kubectl egress inspect",
-        )
+    where = f"nothing in namespace {seen.namespace}" if workloads is None else "none of the chosen workloads"
+    check_called(hosts, called, where, "kubectl egress inspect")
 
 
 def _ask_and_do(
-    plan: Plan, cluster: Cluster, seen: Survey, sites: Sequence[CallSite], choice: Choice, doing: Doing
+    plan: Plan,
+    cluster: Cluster,
+    seen: Survey,
+    sites: Sequence[CallSite],
+    doing: Doing,
+    ignored: frozenset[str],
+    connection: Connection,
 ) -> int:
+    refuse_blocked(plan, ignored, show=True)
+    if plan.steps and doing.dry_run != "client" and not doing.exit_code:
+        check_sidecars(plan, seen)
     show_plan(plan, "")
-    refuse_blocked(plan, frozenset(choice.ignore or ()))
     if doing.exit_code:
         return 3 if plan.steps else 0
     if not plan.steps:
@@ -112,7 +131,7 @@ def _ask_and_do(
         say("Nothing was changed (client dry run).\n")
         return 0
     server = doing.dry_run == "server"
-    if not server and not confirmed(f"Do these {len(plan.steps)} steps?", doing.yes):
+    if not server and not confirm(plan_question(plan), doing.yes):
         say("Nothing was changed.\n")
         return 1
     conditions = Conditions(
@@ -121,41 +140,33 @@ def _ask_and_do(
         dry_run=server,
         calling=calling(seen, sites, plan.hosts),
     )
-    perform(plan, cluster, conditions)
-    say("Nothing was changed (server dry run).\n" if server else f"{_names(plan)}: migrated.\n")
+    perform(plan, cluster, conditions, connection)
+    say("Nothing was changed (server dry run).\n" if server else f"{hosts_text(plan)}: migrated.\n")
     return 0
 
 
-def perform(plan: Plan, cluster: Cluster, conditions: Conditions) -> Progress:
+def check_sidecars(plan: Plan, seen: Survey) -> None:
+    """Raise UnreachableError where a sidecar that has to be waited for does not answer: it would be waited for in vain."""
+    waited = {ref for step in plan.steps if step.wait is Wait.PROXIES for ref in step.workloads}
+    for workload in seen.workloads:
+        for pod in workload.pods if workload.ref in waited else ():
+            name, namespace = pod["metadata"]["name"], workload.ref.namespace
+            said = seen.proxies.get(Ref("Pod", namespace, name))
+            if isinstance(said, ProxyUnread) and not is_leaving(pod):
+                raise UnreachableError(
+                    f"nothing was changed: the sidecar of pod {name} does not answer: {said.reason}",
+                    f"kubectl logs {name} -c istio-proxy -n {namespace} says why; kubectl delete pod {name} -n {namespace} "
+                    "makes a new one",
+                )
+
+
+def perform(plan: Plan, cluster: Cluster, conditions: Conditions, connection: Connection) -> Progress:
     """Do a migration's plan, and say each outcome; an interruption says how to go on or back."""
-    ticker = Ticker(sys.stderr)
-
-    def tell(outcome: Outcome) -> None:
-        ticker.line(outcome_line(outcome))
-
-    def undoing(cause: EgressError) -> None:
-        ticker.line(shown(f"error: {cause.message}"))
-        ticker.line("undoing what was done:")
-
+    narration = Narration(plan, connection)
+    said = replace(conditions, say=narration.now)
     try:
-        return transaction.migrate(plan, cluster, replace(conditions, say=ticker.now), tell, undoing)
+        return transaction.migrate(plan, cluster, said, narration.outcome, narration.turned_back)
     except InterruptedMigrationError as interruption:
-        ticker.line(interrupted_text(interruption.progress, "migrate"))
-        raise
+        raise narration.interrupted(interruption, dry_run=conditions.dry_run) from None
     finally:
-        ticker.end()
-
-
-def interrupted_text(progress: Progress, verb: str) -> str:
-    """What was done when Ctrl-C came, and the commands to go on and back."""
-    plan = progress.plan
-    if not progress.written:
-        return "\ninterrupted: nothing was changed"
-    where = f"{_names(plan)} -n {plan.namespace}"
-    back = f"; kubectl egress undo {where} puts everything back" if verb == "migrate" else ""
-    count = f"{len(progress.done)} of {len(plan.steps)} steps"
-    return f"\ninterrupted after {count}; kubectl egress {verb} {where} goes on{back}"
-
-
-def _names(plan: Plan) -> str:
-    return " ".join(map(str, plan.hosts))
+        narration.ticker.end()

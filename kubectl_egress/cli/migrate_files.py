@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
 from kubectl_egress import files as disk
 from kubectl_egress import findings, inspection, manifests
-from kubectl_egress.cli.migrate import Choice, Doing, refuse_blocked, show_plan
+from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blocked, show_plan
+from kubectl_egress.cli.near import check_called
 from kubectl_egress.cli.options import Files
 from kubectl_egress.cli.output import coloured, emit, say
 from kubectl_egress.cli.sources import placed, read_documents, survey_documents, with_lines
@@ -26,23 +28,31 @@ def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, files: Fil
         raise UsageError("--write has no file to write to: the manifests come from standard input", "name a file")
     if choice.workload or choice.selector:
         raise UsageError("--workload and -l do not go with -f", "give only the files that you mean")
+    if doing.dry_run == "server":
+        raise UsageError(
+            "--dry-run=server does not go with -f", "no cluster is asked; without --write, nothing is changed"
+        )
+    if doing.write and (doing.exit_code or doing.dry_run == "client"):
+        raise UsageError("--write does not go with --exit-code and --dry-run", "leave out --write to change nothing")
     texts, documents = read_documents(files)
     asked = tuple(dict.fromkeys(parse_host(host) for host in hosts))
-    plans = [
-        one
-        for namespace in sorted({document.ref.namespace for document in documents})
-        if (one := _plan(namespace, texts, documents, asked, choice)) is not None
-    ]
+    namespaces = sorted({document.ref.namespace for document in documents})
+    sites = [site for one in namespaces for site in _read(one, texts, documents, choice.namespace)[1]]
+    inspect = "kubectl egress inspect" + "".join(f" -f {shlex.quote(name)}" for name in files.filename)
+    check_called(asked, {site.server for site in sites}, "nothing in these files", inspect)
+    planned = [_plan(one, texts, documents, asked, choice) for one in namespaces]
+    plans = [one for one in planned if one is not None]
+    if not plans and any(site.url.encrypted for site in sites):
+        raise EgressError("there is no host that could be migrated", f"{inspect} shows what there is, and why")
     if not plans:
-        called = ", ".join(map(str, asked)) or "an external host"
-        raise EgressError(f"nothing in these files calls {called}", "kubectl egress inspect -f shows what is called")
+        say(NOTHING_CALLED)
     changes = _together(plans)
     for one in plans:
         if output:
             show_plan(one.plan, output)
         _say_what_is_left(one)
         refuse_blocked(one.plan, frozenset(choice.ignore or ()))
-    if not output:
+    if plans and not output:
         _show_or_write(changes, doing.write)
     return 3 if doing.exit_code and changes else 0
 

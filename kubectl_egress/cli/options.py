@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,6 +119,18 @@ class Connection:
     verbosity: Annotated[
         int, typer.Option("-v", "--v", metavar="LEVEL", help="number for the log level verbosity", show_default=False)
     ] = 0
+
+    def again(self) -> str:
+        """The flags that lead another command to the same cluster as the same user, each with a blank before it."""
+        given = {
+            "--kubeconfig": [self.kubeconfig],
+            "--context": [self.context],
+            "--cluster": [self.cluster],
+            "--user": [self.user],
+            "--as": [self.as_user],
+            "--as-group": self.as_group,
+        }
+        return "".join(f" {flag} {shlex.quote(one)}" for flag, values in given.items() for one in values if one)
 
     def options(self, namespace: str = "", field_manager: str = "kubectl-egress") -> ConnectionOptions:
         """As the cluster edge takes them; sets the log level, since this is where the talk begins."""

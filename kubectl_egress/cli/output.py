@@ -74,8 +74,14 @@ def confirm(question: str, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise EgressError("nothing was changed: there is no terminal to ask on", "add -y (--yes) to go ahead unasked")
-    say(f"{question} [y/N] ")
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    say(f"\n{question} [y/N] ")
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("\nInterrupted: nothing was changed.") from None
+    if not answer.endswith("\n"):
+        say("\n")
+    return answer.strip().lower() in ("y", "yes")
 
 
 def log_level(verbosity: int) -> None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubectl_egress.cli.options import Connection, Files, Selection
-from kubectl_egress.errors import UsageError
+from kubectl_egress.errors import EgressError, UsageError
 
 if TYPE_CHECKING:
+    from kubectl_egress.journal import Journal
     from kubectl_egress.model import CallSite, Document, Ref, Steps, Survey
 
 MESH_KINDS = ("ServiceEntry", "DestinationRule", "VirtualService", "Sidecar", "EnvoyFilter")
@@ -28,6 +29,36 @@ def survey_cluster(targets: Sequence[str], selection: Selection, connection: Con
         return survey(cluster, parsed, selector=selection.selector, all_namespaces=selection.all_namespaces, live=live)
     finally:
         cluster.close()
+
+
+def refuse_blind(survey: Survey) -> None:
+    """Raise ForbiddenError where no type of workload may be listed: that there is nothing would be a guess."""
+    from kubectl_egress import kinds
+    from kubectl_egress.errors import ForbiddenError
+
+    types = {row.plural for row in kinds.KINDS}
+    refused = [one for one in survey.denied if one.resource.partition(".")[0] in types and not one.absent]
+    if refused and not survey.workloads:
+        raise _forbidden([one.resource for one in refused], refused[0].namespace, ForbiddenError)
+
+
+def journals_of(survey: Survey) -> list[Journal]:
+    """The namespace's journals; ForbiddenError where ConfigMaps may not be listed, since there may be some."""
+    from kubectl_egress.errors import ForbiddenError
+    from kubectl_egress.journal import from_config_map
+
+    if any(one.resource == "configmaps" and one.verb == "list" for one in survey.denied):
+        raise _forbidden(["configmaps"], survey.namespace, ForbiddenError)
+    return [from_config_map(document.body) for document in survey.journals]
+
+
+def _forbidden(resources: Sequence[str], namespace: str, error: type[EgressError]) -> EgressError:
+    where, flag = (f"in namespace {namespace}", f"-n {namespace}") if namespace else ("in all namespaces", "-A")
+    return error(
+        f"may not list {', '.join(sorted(resources))} {where}",
+        f"ask for the permission, or choose another context or namespace; kubectl auth can-i list {resources[0]} {flag} "
+        "checks it",
+    )
 
 
 def check_files_alone(targets: Sequence[str], selection: Selection) -> None:

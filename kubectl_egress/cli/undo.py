@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from kubectl_egress.cli.migrate import Hosts, Timeout, confirmed, show_plan
+from kubectl_egress.cli.migrate import Hosts, Timeout, check_dry_run, check_durations, check_hosts, show_plan
 from kubectl_egress.cli.options import Connection, FieldManager, Namespace, Yes
-from kubectl_egress.cli.output import say
-from kubectl_egress.errors import UsageError
+from kubectl_egress.cli.output import confirm, say
 
 
 def undo(
@@ -34,12 +33,12 @@ def undo(
       kubectl egress undo httpbin.org
       kubectl egress undo --all -n shop
     """
-    if bool(hosts) == every:
-        raise UsageError("name the hosts to undo, or say --all", "kubectl egress verify shows which are migrated")
-    if dry_run not in ("none", "client", "server"):
-        raise UsageError(f'Invalid dry-run value ({dry_run}). Must be "none", "server", or "client".', "see --help")
+    check_hosts(hosts, every, "undo", "kubectl egress verify shows which are migrated")
+    check_dry_run(dry_run)
+    check_durations(timeout=timeout)
     from kubectl_egress.cli.undo_cluster import make_plan, perform
     from kubectl_egress.cluster import connect
+    from kubectl_egress.report import plan_question
 
     cluster = connect(connection.options(namespace, field_manager))
     try:
@@ -48,10 +47,10 @@ def undo(
         if dry_run == "client" or not plan.steps:
             say("Nothing was changed (client dry run).\n" if plan.steps else "")
             return 0
-        if dry_run == "none" and not confirmed(f"Do these {len(plan.steps)} steps?", yes):
+        if dry_run == "none" and not confirm(plan_question(plan), yes):
             say("Nothing was changed.\n")
             return 1
-        perform(plan, cluster, timeout, dry_run == "server")
+        perform(plan, cluster, timeout, dry_run == "server", connection)
     finally:
         cluster.close()
     return 0

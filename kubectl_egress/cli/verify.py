@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kubectl_egress.cli.migrate import Window
+from kubectl_egress.cli.migrate import Window, check_durations
 from kubectl_egress.cli.options import Connection, Namespace, output_option
 from kubectl_egress.cli.output import Ticker, check_format, coloured, emit, emit_document, say
 
@@ -19,15 +19,15 @@ def verify(
     connection: Connection,
     hosts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[HOST...]", help="By default every host that is migrated.", show_default=False),
+        typer.Argument(metavar="HOST", help="By default every host that is migrated.", show_default=False),
     ] = None,
     namespace: Namespace = "",
     window: Window = "15s",
     output: Annotated[str, output_option(*FORMATS)] = "",
 ) -> int:
-    """Prove from the proxies' own statistics that the calls to migrated hosts leave over TLS, and how they fare.
+    """Prove that the calls to migrated hosts leave over TLS.
 
-    Reads every proxy of every caller twice and more, and ends as soon as it knows. Exit status 3 unless every workload is
+    Reads every caller's proxies, their configuration and their own statistics, twice and more, and ends as soon as it knows. Exit status 3 unless every workload is
     verified for every host.
 
     \b
@@ -36,6 +36,7 @@ def verify(
       kubectl egress verify httpbin.org -o json
     """
     check_format(output, FORMATS)
+    check_durations(window=window)
     from kubectl_egress.cli.verify_cluster import verdicts_of
     from kubectl_egress.report import all_verified, verify_document, verify_summary, verify_table
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from kubectl_egress import inspection
 from kubectl_egress.apply import observe
 from kubectl_egress.cli.options import Connection
+from kubectl_egress.cli.sources import journals_of, refuse_blind
 from kubectl_egress.cluster import connect
 from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError
-from kubectl_egress.journal import from_config_map
 from kubectl_egress.model import Host, Ref, Survey, Verdict
 from kubectl_egress.urls import parse_host
 
@@ -24,6 +24,7 @@ def verdicts_of(
     cluster = connect(connection.options(namespace))
     try:
         seen = survey(cluster, live=False)
+        refuse_blind(seen)
         return observe(cluster, _pairs(seen, asked), parse_timeout(window) or 0.0, say, latency=True)
     finally:
         cluster.close()
@@ -31,7 +32,7 @@ def verdicts_of(
 
 def _pairs(seen: Survey, asked: Sequence[Host]) -> list[tuple[Host, Ref]]:
     """What the journals name, and who else calls a host in clear; a host that was asked for needs no journal."""
-    journals = [from_config_map(document.body) for document in seen.journals]
+    journals = journals_of(seen)
     hosts = asked or sorted(journal.host for journal in journals)
     known = {(journal.host, caller.workload) for journal in journals for caller in journal.callers}
     present = {workload.ref for workload in seen.workloads}
@@ -44,4 +45,4 @@ def _pairs(seen: Survey, asked: Sequence[Host]) -> list[tuple[Host, Ref]]:
             f"nothing in namespace {seen.namespace} calls {', '.join(map(str, asked))}",
             "kubectl egress inspect shows what is called",
         )
-    raise EgressError(f"nothing is migrated in namespace {seen.namespace}", "see -n for another namespace")
+    raise EgressError(f"nothing is migrated in namespace {seen.namespace}", "give -n NAMESPACE for another namespace")

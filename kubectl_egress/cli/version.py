@@ -27,7 +27,13 @@ def version(
     ] = False,
     output: Annotated[str, output_option(*FORMATS)] = "",
 ) -> int:
-    """Print the versions of this tool, of the cluster, of istiod and of the namespace's proxies."""
+    """Print the versions of this tool, the cluster, istiod and proxies.
+
+    \b
+    Examples:
+      kubectl egress version
+      kubectl egress version --client
+    """
     check_format(output, FORMATS)
     document: dict[str, Any] = {"apiVersion": "egress.kubectl/v1", "kind": "VersionReport", "client": f"v{__version__}"}
     failure: EgressError | None = None

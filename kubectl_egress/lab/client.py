@@ -8,11 +8,12 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from kubectl_egress.errors import EgressError
 from kubectl_egress.lab.options import Options
@@ -164,21 +165,26 @@ def start_lab(
     outbound_mode: str = "ALLOW_ANY",
     users: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
     stand_in_curl: bool = False,
+    quiet: bool = False,
 ) -> Lab:
     """Start a lab and wait until its API answers; see `options.Options` for what the arguments mean.
+
+    `quiet`: it says nothing on our stderr, and holds none of our streams open when it is kept.
 
     Raises EgressError where this machine cannot have one.
     """
     rules = {name: tuple(each) for name, each in (users or {}).items()}
     options = Options(tuple(hosts), tuple(ports), outbound_mode, rules, stand_in_curl)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kubectl_egress.lab", "--watch-stdin", "--options", options.to_json()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        # Ctrl-C is for the program that started it, which then ends the lab in its own order.
-        start_new_session=True,
-    )
-    ready = _first_line(process)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kubectl_egress.lab", "--watch-stdin", "--options", options.to_json()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log if quiet else None,
+            # Ctrl-C is for the program that started it, which then ends the lab in its own order.
+            start_new_session=True,
+        )
+        ready = _first_line(process, log)
     if "error" in ready:
         process.wait(LONGEST_END)
         _close(process)
@@ -186,13 +192,16 @@ def start_lab(
     return Lab(process, ready)
 
 
-def _first_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+def _first_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[str, Any]:
     if process.stdout is None or not select.select([process.stdout], [], [], LONGEST_START)[0]:
         process.terminate()
         return {"error": f"the lab did not start within {LONGEST_START:.0f} seconds"}
     line = process.stdout.readline()
     if not line:
-        return {"error": f"the lab ended with status {process.wait()}", "remedy": "see what it says above"}
+        status = process.wait()
+        log.seek(0)
+        last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
+        return {"error": f"the lab ended with status {status}", "remedy": last or "see what it says above"}
     found: dict[str, Any] = json.loads(line)
     return found
 

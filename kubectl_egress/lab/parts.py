@@ -11,7 +11,7 @@ from typing import Any, Protocol
 Body = Mapping[str, Any]
 
 
-class LabRefusal(Exception):
+class LabRefusal(Exception):  # noqa: N818  # an answer, not a failure
     """A shape that the lab does not model: refused with a sentence, never approximated."""
 
 
@@ -27,12 +27,30 @@ class StoreEvent:
 class Store(Protocol):
     """The objects, in memory; every method is called on the event loop's thread. Bodies are copies."""
 
-    def list(self, resource: str, namespace: str | None = None) -> list[Body]: ...
-    def get(self, resource: str, namespace: str, name: str) -> Body | None: ...
-    def create(self, resource: str, body: Body) -> Body: ...
-    def update(self, resource: str, body: Body) -> Body: ...
-    def patch_status(self, resource: str, namespace: str, name: str, status: Body) -> Body | None: ...
-    def delete(self, resource: str, namespace: str, name: str) -> None: ...
+    def list(self, resource: str, namespace: str | None = None) -> list[Body]:
+        """All objects of a resource, of one namespace or of all."""
+        ...
+
+    def get(self, resource: str, namespace: str, name: str) -> Body | None:
+        """One object, if it is there."""
+        ...
+
+    def create(self, resource: str, body: Body) -> Body:
+        """A new object, with what the server adds."""
+        ...
+
+    def update(self, resource: str, body: Body) -> Body:
+        """The object as it is now to be."""
+        ...
+
+    def patch_status(self, resource: str, namespace: str, name: str, status: Body) -> Body | None:
+        """Merge into the status; None if the object has gone."""
+        ...
+
+    def delete(self, resource: str, namespace: str, name: str) -> None:
+        """Ask for an object to go; a pod that runs is terminating from then on."""
+        ...
+
     def remove(self, resource: str, namespace: str, name: str) -> None:
         """Take a terminating pod away for good, once its processes are gone."""
         ...
@@ -53,7 +71,9 @@ class Node(Protocol):
         """Start a command in the container, with pipes; FileNotFoundError if it is not there."""
         ...
 
-    def logs(self, pod: Body, container: str, *, follow: bool, tail: int | None, previous: bool) -> AsyncIterator[bytes]:
+    def logs(
+        self, pod: Body, container: str, *, follow: bool, tail: int | None, previous: bool
+    ) -> AsyncIterator[bytes]:
         """The container's output."""
         ...
 

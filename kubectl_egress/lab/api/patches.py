@@ -38,9 +38,7 @@ def _apply(document: Json, operation: Mapping[str, Json]) -> Json:
     if name == "remove":
         return _remove(document, path)[0]
     if name == "replace":
-        _lookup(document, path)
-        value = copy.deepcopy(operation["value"])
-        return _add(_remove(document, path)[0], path, value) if path else value
+        return _replaced(document, path, copy.deepcopy(operation["value"]))
     if name == "test":
         return _tested(document, path, operation["value"])
     if name in ("move", "copy"):
@@ -48,12 +46,23 @@ def _apply(document: Json, operation: Mapping[str, Json]) -> Json:
     raise patch_failed()
 
 
+def _replaced(document: Json, path: list[str], value: Json) -> Json:
+    """Of an absent member too: RFC 6902 wants it to be there, the real server's library does not."""
+    if not path:
+        return value
+    parent = _lookup(document, path[:-1])
+    if isinstance(parent, dict):
+        parent[path[-1]] = value
+        return document
+    return _add(_remove(document, path)[0], path, value)
+
+
 def _tested(document: Json, path: list[str], wanted: Json) -> Json:
     try:
         found = _lookup(document, path)
     except StatusError:
-        # evanphx/json-patch, which the real server uses: testing an absent member for null succeeds.
-        if wanted is None:
+        # The real server's library: testing an absent member of what is there for null succeeds.
+        if wanted is None and path and isinstance(_lookup(document, path[:-1]), dict):
             return document
         raise
     if not equal(found, wanted):

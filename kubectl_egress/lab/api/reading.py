@@ -81,9 +81,10 @@ class Lists:
         shown, left = (snapshot.items[:limit], snapshot.items[limit:]) if limit else (snapshot.items, ())
         metadata: dict[str, Any] = {"resourceVersion": str(snapshot.revision)}
         if left:
-            metadata.update(
-                {"continue": self._keep(_Snapshot(left, snapshot.revision)), "remainingItemCount": len(left)}
-            )
+            metadata["continue"] = self._keep(_Snapshot(left, snapshot.revision))
+            # The real server does not count what a selector leaves over.
+            if not query.get("labelSelector") and not query.get("fieldSelector"):
+                metadata["remainingItemCount"] = len(left)
         return Page(shown, metadata)
 
     def _keep(self, snapshot: _Snapshot) -> str:

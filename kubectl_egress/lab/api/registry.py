@@ -13,9 +13,9 @@ from kubectl_egress.lab.api.defaults import with_defaults
 from kubectl_egress.lab.api.immutable import changes_refused
 from kubectl_egress.lab.api.resources import BY_PLURAL, MESH_KINDS, Resource
 from kubectl_egress.lab.api.shapes import check_shape
-from kubectl_egress.lab.api.status import bad_request, conflict, denied, forbidden, invalid, not_found
+from kubectl_egress.lab.api.status import bad_request, conflict, conflict_of_deletion, denied, forbidden, invalid, not_found
 from kubectl_egress.lab.api.store import ObjectStore
-from kubectl_egress.lab.api.validation import missing, problems
+from kubectl_egress.lab.api.validation import invalid_value, missing, problems
 from kubectl_egress.lab.parts import Istiod, LabRefusal
 
 Body = Mapping[str, Any]
@@ -175,8 +175,9 @@ class Registry:
         check_shape(body, resource)
         fresh = self._merged(resource, old, body, subresource)
         if metadata.get("uid") not in (None, "", old["metadata"]["uid"]):
-            why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {old['metadata']['uid']}"
-            raise conflict(resource, metadata["name"], why)
+            raise invalid(
+                resource, metadata["name"], [invalid_value("metadata.uid", metadata["uid"], "field is immutable")]
+            )
         if not subresource:
             if causes := missing(fresh) or changes_refused(old, fresh, resource) or problems(fresh, resource):
                 raise invalid(resource, metadata["name"], causes)
@@ -255,8 +256,7 @@ class Registry:
             ("ResourceVersion", options.resource_version, metadata["resourceVersion"]),
         ):
             if wanted and wanted != found:
-                why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
-                raise conflict(resource, name, why)
+                raise conflict_of_deletion(resource, name, what, wanted, found)
         if resource.kind == "Namespace" and name in ("default", "kube-system", "kube-public"):
             raise forbidden(resource, name, "this namespace may not be deleted")
         if not options.dry_run:

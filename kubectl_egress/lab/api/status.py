@@ -77,6 +77,16 @@ def conflict(resource: Resource, name: str, why: str = "") -> StatusError:
     return StatusError(409, "Conflict", message, _details(resource, name))
 
 
+def conflict_of_deletion(resource: Resource, name: str, what: str, wanted: str, found: str) -> StatusError:
+    """409 on a delete whose precondition does not hold (registry/generic/registry/store.go); it names the kind."""
+    why = (
+        f"the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). "
+        "The object might have been deleted and then recreated"
+    )
+    message = f'Operation cannot be fulfilled on {resource.kind} "{name}": {why}'
+    return StatusError(409, "Conflict", message, _details(resource, name))
+
+
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> StatusError:
     """422 with what is wrong, field by field."""
     kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind

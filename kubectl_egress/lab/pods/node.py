@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kubectl_egress.lab import kernel
 from kubectl_egress.lab.network import POD_NETWORK
@@ -97,7 +98,16 @@ class LabNode:
             if current is not None and current["metadata"]["uid"] == uid:
                 self._store.patch_status("pods", namespace, name, status)
 
-        runner = PodRunner(
+        runner = self._make_runner(pod, publish)
+        self._runners[uid] = runner
+        self._current[_key(pod)] = uid
+        runner.start()
+        if (pod["metadata"].get("labels") or {}).get(CONTROL_PLANE_LABEL[0]) == CONTROL_PLANE_LABEL[1]:
+            self._background(self._serve_control_plane(runner))
+
+    def _make_runner(self, pod: Body, publish: Callable[[Body], None]) -> PodRunner:
+        namespace, name = _key(pod)
+        return PodRunner(
             pod,
             self._address(),
             self._machine,
@@ -106,11 +116,6 @@ class LabNode:
             publish,
             lambda: self._knowledge.known(self._delay_of(name)),
         )
-        self._runners[uid] = runner
-        self._current[_key(pod)] = uid
-        runner.start()
-        if (pod["metadata"].get("labels") or {}).get(CONTROL_PLANE_LABEL[0]) == CONTROL_PLANE_LABEL[1]:
-            self._background(self._serve_control_plane(runner))
 
     async def _end(self, runner: PodRunner, uid: str, grace: float) -> None:
         if self._runners.get(uid) is not runner or runner.stopping:
@@ -231,25 +236,27 @@ class LabNode:
         found = runner.containers.get(container)
         if found is None:
             raise FileNotFoundError(2, "the container has not started", container)
-        position = 0
         path = found.log_file(previous=previous)
-        if tail is not None:
-            position = _tail_position(path, tail)
-        while True:
-            chunk = _read_from(path, position)
-            if chunk:
-                position += len(chunk)
-                yield chunk
-            elif not follow or not found.state.running_since:
-                return
-            else:
-                await asyncio.sleep(0.1)
+        # Held open: the file of a pod that is gone can be read to its end.
+        with path.open("rb") as file:
+            file.seek(0 if tail is None else _tail_position(path, tail))
+            while True:
+                # Asked before reading: what it wrote last is there when it no longer runs.
+                going = follow and bool(found.state.running_since) and _is_at(file, path)
+                if chunk := file.read(CHUNK):
+                    yield chunk
+                elif not going:
+                    return
+                else:
+                    await asyncio.sleep(0.1)
 
 
-def _read_from(path: Path, position: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(position)
-        return file.read(CHUNK)
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether the open file is still the one at its path: the next run of the container has another."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _tail_position(path: Path, lines: int) -> int:

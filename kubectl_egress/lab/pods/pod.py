@@ -241,7 +241,12 @@ class PodRunner:
             new = self._istiod.configuration(self._pod_with_address, self._known())
             if new != old:
                 self._configuration = new
-                await sidecar.write_change(self._directory / "proxy", old, new)
+                try:
+                    await sidecar.write_change(self._directory / "proxy", old, new)
+                except FileNotFoundError:
+                    # The pod ended meanwhile, and its directory is gone with it.
+                    if not self._ending:
+                        raise
 
     async def _is_ready(self, body: Body) -> bool:
         if self.sandbox is None:

@@ -1,0 +1,64 @@
+"""What is said while a plan is done on a cluster, and when it ends early: outcomes, reasons, the way on and back."""
+
+from __future__ import annotations
+
+import sys
+
+from kubectl_egress.apply import InterruptedMigrationError
+from kubectl_egress.cli import interrupts
+from kubectl_egress.cli.options import Connection
+from kubectl_egress.cli.output import Ticker
+from kubectl_egress.errors import EgressError
+from kubectl_egress.model import Outcome, Plan
+from kubectl_egress.report import outcome_line
+from kubectl_egress.urls import shown
+
+
+class Narration:
+    """Tells on stderr what becomes of a plan, and knows whether it is being done or undone."""
+
+    def __init__(self, plan: Plan, connection: Connection, *, undoing: bool = False) -> None:
+        self.ticker = Ticker(sys.stderr)
+        self.undoing = undoing
+        self._where = f"{hosts_text(plan)} -n {plan.namespace}{connection.again()}"
+
+    def outcome(self, outcome: Outcome) -> None:
+        """A step is done. KeyboardInterrupt for a Ctrl-C that has not been heard."""
+        interrupts.check()
+        self.ticker.line(outcome_line(outcome))
+
+    def now(self, text: str) -> None:
+        """What is being waited for. KeyboardInterrupt for a Ctrl-C that has not been heard."""
+        interrupts.check()
+        self.ticker.now(text)
+
+    def turned_back(self, cause: EgressError) -> None:
+        """A step failed, and what was done is going to be undone."""
+        self.undoing = True
+        self.ticker.line(shown(f"stopped: {cause.message}"))
+        self.ticker.line("undoing what was done:")
+
+    def go_on(self) -> str:
+        """The command that goes on from here."""
+        return f"kubectl egress {'undo' if self.undoing else 'migrate'} {self._where}"
+
+    def go_back(self) -> str:
+        """The command that puts everything back."""
+        return f"kubectl egress undo {self._where}"
+
+    def interrupted(self, interruption: InterruptedMigrationError, *, dry_run: bool) -> KeyboardInterrupt:
+        """What Ctrl-C ends with: what was done, how to go on, how to go back."""
+        self.ticker.end()
+        progress = interruption.progress
+        if dry_run:
+            return KeyboardInterrupt("\nInterrupted: nothing was changed (server dry run).")
+        lines = [
+            f"\nInterrupted after {len(progress.done)} of {len(progress.plan.steps)} steps. What was done stays as it is.",
+            f"  go on:    {self.go_on()}",
+        ]
+        return KeyboardInterrupt("\n".join([*lines, *([] if self.undoing else [f"  go back:  {self.go_back()}"])]))
+
+
+def hosts_text(plan: Plan) -> str:
+    """The hosts as arguments."""
+    return " ".join(map(str, plan.hosts))

@@ -1,0 +1,50 @@
+"""Hosts that nobody calls, and which ones may have been meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+
+from kubectl_egress.errors import EgressError
+from kubectl_egress.model import Host
+
+SHOWN = 5
+"""Hosts that are named where none is near."""
+
+
+def check_called(hosts: Sequence[Host], called: Collection[Host], caller: str, inspect: str) -> None:
+    """Raise EgressError for hosts that are not among those that are called.
+
+    `caller`: the subject of the sentence, `nothing in namespace shop`; `inspect`: the command that shows what is called.
+    """
+    missing = [host for host in hosts if host not in called and not _covers(host, called)]
+    if missing:
+        raise EgressError(
+            f"{caller} calls {', '.join(map(str, missing))}, as far as can be seen; nothing was changed",
+            hint(missing, called, inspect),
+        )
+
+
+def _covers(host: Host, called: Collection[Host]) -> bool:
+    return host.wildcard and any(one.name.endswith(host.name[1:]) and one.port == host.port for one in called)
+
+
+def hint(missing: Sequence[Host], called: Collection[Host], inspect: str) -> str:
+    """What may have been meant; where nothing is near, what there is."""
+    names = [str(host) for host in sorted(called)]
+    near = [
+        name
+        for host in missing
+        for name in names
+        if name in difflib.get_close_matches(str(host), names) or _related(name, str(host))
+    ]
+    if near:
+        return f"did you mean {' or '.join(dict.fromkeys(near))}? {inspect} shows what is called"
+    listed = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return f"external hosts that are called there: {listed or 'none'}; see {inspect}"
+
+
+def _related(one: str, other: str) -> bool:
+    """Whether one host is above or below the other, or the same at another port."""
+    first, second = one.partition(":")[0], other.partition(":")[0]
+    return first == second or first.endswith(f".{second}") or second.endswith(f".{first}")
