@@ -88,6 +88,11 @@ class Journal:
         return next((caller for caller in self.callers if caller.workload == workload), None)
 
 
+def is_journal(body: Body | None) -> bool:
+    """Whether the object is one of our own journals."""
+    return body is not None and JOURNAL_LABEL in (body.get("metadata", {}).get("labels") or {})
+
+
 def journal_name(host: Host) -> str:
     """The name of the host's journal: a DNS-1123 subdomain, one for each host."""
     name = f"kubectl-egress.{host.name.replace('*', 'wildcard', 1).replace('_', '-')}"

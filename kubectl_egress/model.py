@@ -277,6 +277,8 @@ class ProxyUnread:
 
     pod: Ref
     reason: str
+    forbidden: bool = False
+    """Whether a permission is missing; else the sidecar does not answer."""
 
 
 Proxy = ProxySnapshot | ProxyUnread
@@ -308,6 +310,8 @@ class Denied:
     """Plural and group, as RBAC has it: `serviceentries.networking.istio.io`."""
     namespace: str
     message: str
+    absent: bool = False
+    """Whether the cluster does not have it, which no permission mends."""
 
 
 @dataclass(frozen=True, slots=True)

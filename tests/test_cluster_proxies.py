@@ -105,7 +105,9 @@ def test_a_pod_that_cannot_be_read_costs_only_its_own_entry(api: FakeApi, cluste
 def test_who_may_do_neither_is_told_so(api: FakeApi, cluster: Cluster) -> None:
     api.refused = {way: status(403, f'User "ann" cannot create {way}') for way in ("portforward", "exec")}
     read = read_proxies(cluster, [pod(A)], PATHS)[A]
-    assert read == ProxyUnread(A, 'neither port-forward nor exec is permitted: User "ann" cannot create portforward')
+    assert read == ProxyUnread(
+        A, 'neither port-forward nor exec is permitted: User "ann" cannot create portforward', forbidden=True
+    )
 
 
 def test_a_proxy_that_is_silent_is_given_up_in_time(api: FakeApi, cluster: Cluster) -> None:

@@ -166,6 +166,13 @@ def test_an_old_pod_s_trouble_is_its_own(api: FakeApi, faulty: Cluster) -> None:
         wait_rollout(faulty, CURL, timeout=1, progress=silent)
 
 
+def test_pods_of_a_template_that_has_been_replaced_since_do_not_count(api: FakeApi, faulty: Cluster) -> None:
+    """An undo rolls back what has failed: until the controller has seen that, the newest pods are the failed ones."""
+    serve(api, rolling(observedGeneration=1), stuck("curl-2-a", "2", "ImagePullBackOff"))
+    with pytest.raises(EgressError, match="the rollout was not done after 1s"):
+        wait_rollout(faulty, CURL, timeout=1, progress=silent)
+
+
 @pytest.mark.parametrize(
     ("condition", "message"),
     [

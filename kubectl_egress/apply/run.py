@@ -51,6 +51,8 @@ def run(plan: Plan, cluster: Cluster, conditions: Conditions) -> Iterator[Outcom
 
 def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> Outcome:
     if step.action not in (Action.WAIT, Action.VERIFY):
+        if conditions.dry_run and any(one.ref == step.ref for one in plan.steps if one.order < step.order):
+            return Outcome(step, False, "a dry run has not made what this changes")
         return writing.write(step, cluster, dry_run=conditions.dry_run)
     if conditions.dry_run:
         return Outcome(step, False, "a dry run waits for nothing")
@@ -69,7 +71,15 @@ def _verified(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) 
     bad = [verdict for verdict in verdicts if not acceptable(verdict, conditions.calling)]
     if bad:
         raise NotProvenError(bad)
-    return Outcome(step, True, "; ".join(f"{one.workload.name}, {one.host}: {one.judgement}" for one in verdicts))
+    return Outcome(step, True, ", ".join(_said(one, len(step.workloads) > 1) for one in verdicts))
+
+
+def _said(verdict: Verdict, several: bool) -> str:
+    return (
+        f"{verdict.workload.name} {verdict.host} {verdict.judgement}"
+        if several
+        else f"{verdict.host} {verdict.judgement}"
+    )
 
 
 def acceptable(verdict: Verdict, calling: frozenset[Ref]) -> bool:

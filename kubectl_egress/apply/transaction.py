@@ -76,7 +76,7 @@ def migrate(
         return carry_out(plan, cluster, conditions, tell)
     except UnfinishedError as error:
         if conditions.dry_run or not error.progress.written:
-            raise error.cause from error
+            raise _unchanged(error.cause) from error
         undoing(error.cause)
         try:
             undo_plan = undo_of(plan, cluster)
@@ -96,6 +96,12 @@ def undo_of(plan: Plan, cluster: Cluster) -> Plan:
     seen = survey(cluster, live=False)
     journals = [from_config_map(document.body) for document in seen.journals]
     return plan_undo(seen, [journal.host for journal in journals if journal.host in plan.hosts], own)
+
+
+def _unchanged(cause: EgressError) -> EgressError:
+    """The same failure, which came before anything was changed."""
+    cause.remedy = "nothing was changed" + (f"; {cause.remedy}" if cause.remedy else "")
+    return cause
 
 
 def _undone(cause: EgressError) -> EgressError:

@@ -13,6 +13,7 @@ from kubectl_egress.cluster.proxies import get_pod_port, read_snapshots
 from kubectl_egress.cluster.rollout import wait_rollout
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.errors import ApiError, EgressError, UnreachableError
+from kubectl_egress.journal import from_config_map, is_journal
 from kubectl_egress.model import Body, Host, Outcome, Plan, ProxyUnread, Ref, Step
 from kubectl_egress.verify import Expected, configured
 
@@ -52,14 +53,14 @@ def for_proxies(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: S
             break
         if all(reason.endswith(UNRESOLVED) for reason in lacking) and time.monotonic() > started + RESOLVING:
             raise EgressError(
-                f"the proxies find no address for {_names(plan.hosts)}: {lacking[0]}",
-                "is the name right, and does the cluster's DNS know it?",
+                f"no address for {_names(plan.hosts)} in {RESOLVING:.0f} s: {lacking[0]}",
+                "check that the name is right, and that the cluster's DNS knows it",
             )
         _expired(deadline, f"not every proxy originates TLS for {_names(plan.hosts)}: {lacking[0]}")
         say(f"waiting for {len(lacking)} of {count} proxies: {lacking[0]}")
         time.sleep(POLL)
     note = _istiods(step, plan, cluster, deadline, say)
-    return Outcome(step, True, f"{count} {'proxy' if count == 1 else 'proxies'}; {note}")
+    return Outcome(step, True, f"{count} {'proxy originates' if count == 1 else 'proxies originate'} TLS; {note}")
 
 
 def _proxies_lacking(cluster: Cluster, workloads: Sequence[Ref], hosts: Sequence[Host]) -> tuple[int, list[str]]:
@@ -83,9 +84,7 @@ def _proxies_lacking(cluster: Cluster, workloads: Sequence[Ref], hosts: Sequence
 def _istiods(step: Step, plan: Plan, cluster: Cluster, deadline: float, say: Say) -> str:
     """Every istiod replica knows the objects, since it may configure the next new pod; in words, what was seen."""
     wanted = {
-        one.ref: str(cluster.get(one.ref)["metadata"].get("resourceVersion", ""))
-        for one in plan.steps
-        if one.ref is not None and one.ref.kind in MESH_KINDS and one.after is not None
+        ref: str(cluster.get(ref)["metadata"].get("resourceVersion", "")) for ref in dict.fromkeys(_mesh_objects(plan))
     }
     if not wanted:
         return "nothing new for istiod"
@@ -103,7 +102,18 @@ def _istiods(step: Step, plan: Plan, cluster: Cluster, deadline: float, say: Say
         say(f"no istiod pod was found to ask; waiting {ISTIOD_GRACE:.0f} s instead")
         time.sleep(ISTIOD_GRACE)
         return f"no istiod was found to ask, so {ISTIOD_GRACE:.0f} s were waited"
-    return f"{len(replicas)} istiod"
+    return f"{len(replicas)} istiod {'knows' if len(replicas) == 1 else 'know'} the objects"
+
+
+def _mesh_objects(plan: Plan) -> Iterator[Ref]:
+    """What the plan writes, and what an earlier run wrote that was cut short: the journals of the plan name both."""
+    for step in plan.steps:
+        if step.ref is None or step.after is None:
+            continue
+        if step.ref.kind in MESH_KINDS:
+            yield step.ref
+        elif is_journal(step.after):
+            yield from (record.ref for record in from_config_map(step.after).mesh)
 
 
 def _replicas(cluster: Cluster) -> Iterator[Ref]:

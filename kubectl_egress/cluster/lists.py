@@ -84,7 +84,7 @@ def denial(verb: str, name: str, namespace: str | None, error: ForbiddenError | 
     """The refusal as a value; credentials that do not count stop everything."""
     if error.status == 401:
         raise error
-    return Denied(verb, name, namespace or "", error.message)
+    return Denied(verb, name, namespace or "", error.message, absent=isinstance(error, NotFoundError))
 
 
 def _whole(body: Body) -> Body:

@@ -40,6 +40,17 @@ def is_running(pod: Body) -> bool:
     return status.get("phase") == "Running" and bool(started)
 
 
+def not_running(pod: Body) -> ProxyUnread | None:
+    """Why the sidecar of a pod that runs cannot be asked: its container does not run; None if there is nothing to say."""
+    status = pod.get("status") or {}
+    if is_running(pod) or status.get("phase") != "Running" or not has_proxy(pod):
+        return None
+    states = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    state = next((one.get("state") or {} for one in states if one.get("name") == CONTAINER), {})
+    why = next((str((detail or {}).get("reason") or word) for word, detail in state.items()), "")
+    return ProxyUnread(pod_ref(pod), f"its container {CONTAINER} is not running ({why})") if why else None
+
+
 def read_proxies(
     cluster: Cluster, pods: Sequence[Body], paths: Sequence[str], *, concurrency: int = 16, timeout: float = 10.0
 ) -> Mapping[Ref, Mapping[str, str] | ProxyUnread]:
@@ -103,7 +114,7 @@ def _read(cluster: Cluster, pod: Ref, paths: Sequence[str], timeout: float) -> M
         return _by_command(cluster, pod, paths, timeout)
     except EgressError as second:
         if isinstance(first, ForbiddenError) and isinstance(second, ForbiddenError):
-            return ProxyUnread(pod, f"neither port-forward nor exec is permitted: {first.message}")
+            return ProxyUnread(pod, f"neither port-forward nor exec is permitted: {first.message}", forbidden=True)
         return ProxyUnread(pod, f"port-forward: {first.message.removeprefix('port-forward: ')}; exec: {second.message}")
 
 

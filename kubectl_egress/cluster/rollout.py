@@ -39,7 +39,8 @@ def wait_rollout(cluster: Cluster, ref: Ref, *, timeout: float, progress: Callab
             remedy = f"kubectl rollout resume {_name(ref)} -n {ref.namespace}, then run the command again"
             raise EgressError(f"{_name(ref)}: the rollout is paused", remedy)
         failure = _failure(body)
-        if not failure and time.monotonic() - looked >= _PODS_LOOK:
+        # Before the controller has seen the new template, the newest pods are those of the old one.
+        if not failure and _observed(body) and time.monotonic() - looked >= _PODS_LOOK:
             failure, looked = pod_trouble(cluster, body), time.monotonic()
         if failure:
             raise EgressError(f"{_name(ref)}: the rollout fails: {failure}", _remedy(ref))
@@ -143,12 +144,17 @@ def _finished(pod: Body) -> bool:
 def _failure(body: Body) -> str:
     """Why waiting is in vain, as the object itself says it; empty if it is not."""
     status = body.get("status") or {}
-    observed = int(status.get("observedGeneration") or 0) >= int(body["metadata"].get("generation") or 0)
-    for condition in status.get("conditions") or () if observed else ():
+    for condition in status.get("conditions") or () if _observed(body) else ():
         # The ReplicaSet cannot make pods: a quota, a refusing admission, a missing service account.
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return " ".join(str(condition.get("message", "")).split())
     return kinds.rollout_failed(body)
+
+
+def _observed(body: Body) -> bool:
+    """Whether the controller has seen the object as it is now."""
+    seen = (body.get("status") or {}).get("observedGeneration") or 0
+    return int(seen) >= int(body["metadata"].get("generation") or 0)
 
 
 def pod_trouble(cluster: Cluster, body: Body) -> str:

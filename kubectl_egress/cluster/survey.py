@@ -10,7 +10,7 @@ from kubectl_egress import kinds
 from kubectl_egress.cluster import owners
 from kubectl_egress.cluster.cluster import Cluster
 from kubectl_egress.cluster.lists import PODS, Read, document, listed, resource_of, side_by_side
-from kubectl_egress.cluster.proxies import has_proxy, is_running, read_snapshots
+from kubectl_egress.cluster.proxies import has_proxy, is_running, not_running, read_snapshots
 from kubectl_egress.cluster.surroundings import (
     config_maps_of,
     journals_and_others,
@@ -21,7 +21,7 @@ from kubectl_egress.cluster.surroundings import (
 from kubectl_egress.cluster.targets import Selection, Target, select
 from kubectl_egress.errors import NotFoundError
 from kubectl_egress.kinds import KindRow
-from kubectl_egress.model import Body, Denied, Document, Host, MeshSettings, Ref, Survey, Workload
+from kubectl_egress.model import Body, Denied, Document, Host, MeshSettings, Proxy, Ref, Survey, Workload
 
 _READERS = 8
 
@@ -58,7 +58,7 @@ def survey(
         mesh_objects=tuple(document(body) for body in found.mesh),
         journals=journals,
         settings=found.settings,
-        proxies=read_snapshots(cluster, _askable(workloads), hosts, concurrency=concurrency) if live else {},
+        proxies=_proxies(cluster, workloads, hosts, concurrency) if live else {},
         denied=found.denied,
         live=live,
     )
@@ -191,6 +191,20 @@ def _check_names(
         plurals = ",".join(selection.row.plural for selection in selections)
         remedy = f"kubectl get {plurals} -n {namespace} lists what is there"
         raise NotFoundError("; ".join(missing), remedy, status=404, reason="NotFound")
+
+
+def _proxies(
+    cluster: Cluster, workloads: Sequence[Workload], hosts: Sequence[Host] | None, concurrency: int
+) -> Mapping[Ref, Proxy]:
+    """What the sidecars say, and why those say nothing that ought to run."""
+    dead = (not_running(pod) for workload in workloads for pod in workload.pods if not is_leaving(pod))
+    said = read_snapshots(cluster, _askable(workloads), hosts, concurrency=concurrency)
+    return {**said, **{one.pod: one for one in dead if one is not None}}
+
+
+def is_leaving(pod: Body) -> bool:
+    """Whether the pod has been told to go."""
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def _askable(workloads: Iterable[Workload]) -> list[Body]:

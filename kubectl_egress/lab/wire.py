@@ -31,7 +31,11 @@ async def serve(path: Path, answer: Answer) -> asyncio.Server:
         finally:
             writer.close()
 
-    return await asyncio.start_unix_server(converse, path, limit=LONGEST_LINE)
+    # Under its name only when it listens: who waits for the name connects at once.
+    beside = path.with_name(f".{path.name}")
+    server = await asyncio.start_unix_server(converse, beside, limit=LONGEST_LINE)
+    beside.replace(path)
+    return server
 
 
 class Line:

@@ -13,7 +13,15 @@ from kubectl_egress.lab.api.defaults import with_defaults
 from kubectl_egress.lab.api.immutable import changes_refused
 from kubectl_egress.lab.api.resources import BY_PLURAL, MESH_KINDS, Resource
 from kubectl_egress.lab.api.shapes import check_shape
-from kubectl_egress.lab.api.status import bad_request, conflict, conflict_of_deletion, denied, forbidden, invalid, not_found
+from kubectl_egress.lab.api.status import (
+    bad_request,
+    conflict,
+    conflict_of_deletion,
+    denied,
+    forbidden,
+    invalid,
+    not_found,
+)
 from kubectl_egress.lab.api.store import ObjectStore
 from kubectl_egress.lab.api.validation import invalid_value, missing, problems
 from kubectl_egress.lab.parts import Istiod, LabRefusal

@@ -210,7 +210,7 @@ class ApiServer:
             return _json(shape.many(aim, doomed, {"resourceVersion": str(self._store.revision)}))
         body = self.registry.delete(aim.resource, aim.namespace, aim.name, options)
         still_there = self._store.peek(aim.resource.plural, aim.namespace, aim.name) is not None
-        if still_there or aim.resource.kind == "Pod":
+        if (still_there and not options.dry_run) or aim.resource.kind == "Pod":
             return _json(shape.one(aim, body))
         details = {
             "name": aim.name,
