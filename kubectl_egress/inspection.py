@@ -89,6 +89,8 @@ class InspectReport:
     @property
     def ready_hosts(self) -> tuple[Host, ...]:
         """The hosts that one `migrate` could take on now: no caller is blocked, all are in one namespace."""
+        if any(one.severity is Severity.BLOCK for one in self.findings):
+            return ()
         stopped = {(item.host, item.workload.namespace) for item in self.items if item.blocked}
         ready = {(item.host, item.workload.namespace) for item in self.items if item.ready} - stopped
         first = min((namespace for _, namespace in ready), default="")

@@ -69,6 +69,8 @@ def parse_host(text: str) -> Host:
         raise UsageError(f"{text!r} is not a host name" if text else "the host is empty", remedy)
     if _is_address(name):
         raise UsageError(f"{text!r} is an IP address: TLS origination needs a host name", remedy)
+    if raw.startswith("*.") and "." not in name:
+        raise UsageError(f"{text!r} is a whole top-level domain", remedy)
     if not external(name):
         raise UsageError(f"{text!r} is not outside the cluster", "In-cluster calls need no ServiceEntry. " + remedy)
     return Host(f"*.{name}" if raw.startswith("*.") else name, port)

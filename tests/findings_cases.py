@@ -16,6 +16,7 @@ from kubectl_egress.model import (
     Host,
     MeshSettings,
     ProxySnapshot,
+    ProxyUnread,
     Ref,
     Survey,
     Upstream,
@@ -58,6 +59,9 @@ def owned(labels: Mapping[str, str] | None = None, annotations: Mapping[str, str
     body = shop()
     body["metadata"].update({"labels": dict(labels or {}), "annotations": dict(annotations or {}), **more})
     return body
+
+
+POD = Ref("Pod", NAMESPACE, "shop-1")
 
 
 def case(name: str, *bodies: Body, hosts: tuple[Host, ...] | None = None, **survey: Any) -> Case:
@@ -380,6 +384,12 @@ TRIGGERS: dict[str, list[Case]] = {
         case("entries", **denied("serviceentries.networking.istio.io")),
         case("elsewhere", **denied("serviceentries.networking.istio.io", "")),
         case("something else", **denied("envoyfilters.networking.istio.io")),
+        case("no Istio", denied=(Denied("list", "serviceentries.networking.istio.io", "", "no Istio", absent=True),)),
+        case(
+            "sidecars",
+            live=True,
+            proxies={POD: ProxyUnread(POD, "neither port-forward nor exec is permitted", forbidden=True)},
+        ),
     ],
     "plain-callers": [
         case("another", shop(), deployment("old", env={"API": "http://httpbin.org/"})),
@@ -611,7 +621,7 @@ SILENT: dict[str, list[Case]] = {
         case("files", held("Deployment", paused=True)),
     ],
     "not-rewritable": [_CLEAN, case("http", shop(env={"API": URL, "OLD": "http://httpbin.org/"}))],
-    "no-permission": [_CLEAN],
+    "no-permission": [_CLEAN, case("no answer", proxies={POD: ProxyUnread(POD, "it does not answer")})],
     "plain-callers": [
         _CLEAN,
         case("migrated", aliased("192.0.2.99", "http://httpbin.org/"), hosts=(HOST,), journals=(journal(),)),

@@ -43,9 +43,7 @@ def test_help_reads_kubectl_egress_and_goes_to_stdout(arguments: list[str], caps
 
 
 @pytest.mark.parametrize("function", cli.COMMANDS)
-def test_every_command_has_help_that_reads_kubectl_egress(
-    function: Callable[..., int], capsys: Capture
-) -> None:
+def test_every_command_has_help_that_reads_kubectl_egress(function: Callable[..., int], capsys: Capture) -> None:
     assert cli.main([function.__name__, "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"Usage: kubectl egress {function.__name__} ")
 
@@ -168,7 +166,7 @@ def test_an_error_without_a_remedy_is_one_line_and_masks_credentials(capsys: Cap
 
 def test_an_interruption_is_130(capsys: Capture) -> None:
     assert ending.ended(raising(KeyboardInterrupt())) == 130
-    assert capsys.readouterr() == ("", "interrupted\n")
+    assert capsys.readouterr() == ("", "Interrupted.\n")
 
 
 def test_anything_else_is_a_bug_with_a_traceback_and_where_to_report_it(capsys: Capture) -> None:

@@ -150,7 +150,7 @@ deployment/shop   httpbin.org   unknown      1 https   <none>   <none>
         captured.err
         == """
 1 external host: 0 opaque, 0 named, 0 full, 1 unknown.
-Next: kubectl egress migrate httpbin.org -n test
+Next: kubectl egress migrate httpbin.org -n test --context c
 """
     )
 

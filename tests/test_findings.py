@@ -84,6 +84,8 @@ def test_a_comment_makes_no_caller() -> None:
         ("entries", Severity.BLOCK),
         ("elsewhere", Severity.WARN),
         ("something else", Severity.WARN),
+        ("no Istio", Severity.BLOCK),
+        ("sidecars", Severity.BLOCK),
     ],
 )
 def test_only_what_a_plan_needs_blocks_when_it_cannot_be_read(name: str, expected: Severity) -> None:

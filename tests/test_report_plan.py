@@ -4,6 +4,8 @@ from typing import Any
 
 from kubectl_egress.journal import JOURNAL_LABEL
 from kubectl_egress.model import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
     Action,
     CallSite,
     Finding,
@@ -16,7 +18,15 @@ from kubectl_egress.model import (
     Step,
     Wait,
 )
-from kubectl_egress.report import object_list, outcomes_text, plan_document, plan_objects, plan_text
+from kubectl_egress.report import (
+    object_list,
+    outcomes_text,
+    plan_document,
+    plan_objects,
+    plan_question,
+    plan_text,
+    refusal_text,
+)
 from kubectl_egress.urls import find_urls
 
 HTTPBIN = Host("httpbin.org")
@@ -71,11 +81,7 @@ httpbin.org in namespace shop: 5 steps, 3 writes
 
 2. create destinationrule.networking.istio.io/httpbin
     originate TLS
-    + apiVersion: networking.istio.io/v1
     + kind: DestinationRule
-    + metadata:
-    +   name: httpbin
-    +   namespace: shop
     + spec:
     +   host: httpbin.org
 
@@ -107,6 +113,38 @@ deployment/curl fails closed: without its sidecar a request fails, and none leav
     )
 
 
+def test_what_the_steps_own_line_says_is_not_shown_twice() -> None:
+    made = body(RULE, spec={"host": "httpbin.org"})
+    made["metadata"] |= {"labels": {MANAGED_BY_LABEL: MANAGED_BY, "other": "label"}, "annotations": {"a": "b"}}
+    text = plan_text(Plan((HTTPBIN,), "shop", (Step(1, Action.CREATE, RULE, "", after=made),)))
+    assert "managed-by" not in text
+    assert "name: httpbin\n" not in text
+    assert "    +     other: label\n" in text
+    assert "    +     a: b\n" in text
+
+
+def test_the_question_sums_up_what_has_scrolled_away() -> None:
+    assert plan_question(PLAN) == "httpbin.org in namespace shop: create 2 objects, patch 1 object?"
+    rollout = Step(1, Action.WAIT, CURL, "roll out", wait=Wait.ROLLOUT)
+    assert plan_question(Plan((HTTPBIN,), "shop", (rollout,))) == "httpbin.org in namespace shop: roll out 1 workload?"
+
+
+def test_a_refusal_shows_what_is_in_the_way_and_no_step_that_will_not_be_done() -> None:
+    text = refusal_text(PLAN)
+    assert text.startswith("httpbin.org in namespace shop:\n\nLeft alone:\n")
+    assert "warn   https-redirect" in text
+    assert "1. create" not in text
+    assert "fails closed" not in text
+
+
+def test_waits_say_what_has_come_about() -> None:
+    waits = [Step(1, Action.WAIT, CURL, "", wait=Wait.ROLLOUT), Step(1, Action.WAIT, CURL, "", wait=Wait.NO_OLD_PODS)]
+    assert outcomes_text([Outcome(one, done) for one in waits for done in (True, False)]) == (
+        "deployment.apps/curl rolled out\ndeployment.apps/curl not rolled out\n"
+        "deployment.apps/curl has no old pod left\ndeployment.apps/curl still has old pods\n"
+    )
+
+
 def test_a_workload_that_fails_open_is_said_aloud() -> None:
     text = plan_text(Plan((HTTPBIN,), "shop", STEPS[4:], fails_closed={CURL: False}))
     assert text.endswith("\ndeployment/curl FAILS OPEN: without its sidecar requests leave the pod in clear.\n")
@@ -114,7 +152,7 @@ def test_a_workload_that_fails_open_is_said_aloud() -> None:
 
 def test_colour_marks_the_diff() -> None:
     assert "\x1b" not in plan_text(PLAN)
-    assert "\x1b[32m    + kind: DestinationRule\x1b[0m\n" in plan_text(PLAN, colour=True)
+    assert "    \x1b[32m+ kind: DestinationRule\x1b[0m\n" in plan_text(PLAN, colour=True)
 
 
 def test_the_document_has_the_names_of_the_contract() -> None:
@@ -166,7 +204,7 @@ def test_outcomes_read_like_kubectls() -> None:
     ]
     assert outcomes_text(outcomes) == (
         "destinationrule.networking.istio.io/httpbin created\n"
-        "deployment/curl waited (1 proxy)\n"
+        "deployment/curl ready (1 proxy)\n"
         "deployment.apps/curl not patched: the server could not find https://***@httpbin.org\n"
     )
     assert outcomes_text([]) == ""

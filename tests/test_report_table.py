@@ -42,6 +42,4 @@ def test_a_judgement_inside_a_name_is_not_coloured(text: str) -> None:
 
 def test_judgements_and_diffs_are_coloured_where_asked() -> None:
     assert highlighted("a   opaque   b", True) == "a   \x1b[33mopaque\x1b[0m   b"
-    assert diff_coloured("    + a\n      b\n    - c\n", True) == (
-        "\x1b[32m    + a\x1b[0m\n      b\n\x1b[31m    - c\x1b[0m\n"
-    )
+    assert diff_coloured("+ a\n  - b\n- c\n", True) == "\x1b[32m+ a\x1b[0m\n  - b\n\x1b[31m- c\x1b[0m\n"

@@ -53,7 +53,7 @@ silent        statefulset/web, httpbin.org: no request in 15s
 
 def test_all_verified_needs_no_reasons() -> None:
     assert len(verify_table([GOOD]).splitlines()) == 2
-    assert verify_summary([GOOD]) == "1 of 1 verdict: verified.\n"
+    assert verify_summary([GOOD]) == "Verified: 1 workload, 1 host.\n"
 
 
 def test_wide_has_a_line_for_every_pod() -> None:
@@ -63,7 +63,7 @@ def test_wide_has_a_line_for_every_pod() -> None:
 def test_the_answer_is_yes_only_if_all_are() -> None:
     assert all_verified([GOOD])
     assert not all_verified([GOOD, QUIET])
-    assert verify_summary([GOOD, QUIET]) == "1 of 2 verdicts: verified.\n"
+    assert verify_summary([GOOD, QUIET]) == "Not verified: 1 silent, 1 verified (2 workloads, 1 host).\n"
 
 
 def test_latency_is_that_of_all_pods_together() -> None:

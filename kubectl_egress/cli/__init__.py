@@ -1,4 +1,4 @@
-"""The command line: options → stages → report → exit status. The only importer of typer."""
+"""The command line: options → stages → report → exit status; the only importer of typer."""
 
 from __future__ import annotations
 

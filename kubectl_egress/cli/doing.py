@@ -46,16 +46,16 @@ class Narration:
         """The command that puts everything back."""
         return f"kubectl egress undo {self._where}"
 
-    def interrupted(self, interruption: InterruptedMigrationError, *, dry_run: bool) -> KeyboardInterrupt:
+    def interrupted(self, interruption: KeyboardInterrupt, *, dry_run: bool) -> KeyboardInterrupt:
         """What Ctrl-C ends with: what was done, how to go on, how to go back."""
         self.ticker.end()
-        progress = interruption.progress
         if dry_run:
             return KeyboardInterrupt("\nInterrupted: nothing was changed (server dry run).")
-        lines = [
-            f"\nInterrupted after {len(progress.done)} of {len(progress.plan.steps)} steps. What was done stays as it is.",
-            f"  go on:    {self.go_on()}",
-        ]
+        after = ""
+        if isinstance(interruption, InterruptedMigrationError):  # else it came between a plan and its undo
+            progress = interruption.progress
+            after = f" after {len(progress.done)} of {len(progress.plan.steps)} steps"
+        lines = [f"\nInterrupted{after}. What was done stays as it is.", f"  go on:    {self.go_on()}"]
         return KeyboardInterrupt("\n".join([*lines, *([] if self.undoing else [f"  go back:  {self.go_back()}"])]))
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kubectl_egress import findings, inspection
-from kubectl_egress.apply import Conditions, InterruptedMigrationError, transaction
+from kubectl_egress.apply import Conditions, transaction
 from kubectl_egress.cli.doing import Narration, hosts_text
 from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blocked, show_plan
 from kubectl_egress.cli.near import check_called
@@ -166,7 +166,7 @@ def perform(plan: Plan, cluster: Cluster, conditions: Conditions, connection: Co
     said = replace(conditions, say=narration.now)
     try:
         return transaction.migrate(plan, cluster, said, narration.outcome, narration.turned_back)
-    except InterruptedMigrationError as interruption:
+    except KeyboardInterrupt as interruption:
         raise narration.interrupted(interruption, dry_run=conditions.dry_run) from None
     finally:
         narration.ticker.end()

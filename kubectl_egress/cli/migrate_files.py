@@ -24,37 +24,53 @@ from kubectl_egress.urls import parse_host, shown
 
 def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, files: Files, output: str) -> int:
     """Print what would change in the files, or change them with `--write`; the exit status."""
-    if doing.write and "-" in files.filename:
-        raise UsageError("--write has no file to write to: the manifests come from standard input", "name a file")
-    if choice.workload or choice.selector:
-        raise UsageError("--workload and -l do not go with -f", "give only the files that you mean")
-    if doing.dry_run == "server":
-        raise UsageError(
-            "--dry-run=server does not go with -f", "no cluster is asked; without --write, nothing is changed"
-        )
-    if doing.write and (doing.exit_code or doing.dry_run == "client"):
-        raise UsageError("--write does not go with --exit-code and --dry-run", "leave out --write to change nothing")
+    _check_flags(choice, doing, files)
     texts, documents = read_documents(files)
     asked = tuple(dict.fromkeys(parse_host(host) for host in hosts))
-    namespaces = sorted({document.ref.namespace for document in documents})
-    sites = [site for one in namespaces for site in _read(one, texts, documents, choice.namespace)[1]]
-    inspect = "kubectl egress inspect" + "".join(f" -f {shlex.quote(name)}" for name in files.filename)
-    check_called(asked, {site.server for site in sites}, "nothing in these files", inspect)
-    planned = [_plan(one, texts, documents, asked, choice) for one in namespaces]
-    plans = [one for one in planned if one is not None]
-    if not plans and any(site.url.encrypted for site in sites):
-        raise EgressError("there is no host that could be migrated", f"{inspect} shows what there is, and why")
+    plans = _plans(texts, documents, asked, choice, files)
     if not plans:
         say(NOTHING_CALLED)
+        return 0
     changes = _together(plans)
     for one in plans:
         if output:
             show_plan(one.plan, output)
         _say_what_is_left(one)
         refuse_blocked(one.plan, frozenset(choice.ignore or ()))
-    if plans and not output:
+    if not output:
         _show_or_write(changes, doing.write)
     return 3 if doing.exit_code and changes else 0
+
+
+def _check_flags(choice: Choice, doing: Doing, files: Files) -> None:
+    if doing.write and "-" in files.filename:
+        raise UsageError("--write has no file to write to: the manifests come from standard input", "name a file")
+    if choice.workload or choice.selector:
+        raise UsageError("--workload and -l do not go with -f", "give only the files that you mean")
+    if doing.dry_run == "server":
+        raise UsageError(
+            "--dry-run=server does not go with -f", "no cluster is asked; without --write nothing is changed"
+        )
+    if doing.write and (doing.exit_code or doing.dry_run == "client"):
+        raise UsageError(
+            "--write does not go with --exit-code or --dry-run", "leave out --write: then nothing is changed"
+        )
+
+
+def _plans(
+    texts: Mapping[str, str], documents: Sequence[Document], asked: Sequence[Host], choice: Choice, files: Files
+) -> list[FilePlan]:
+    """A plan for each namespace that calls the hosts; EgressError for a host that none calls, or that may not be touched."""
+    namespaces = sorted({document.ref.namespace for document in documents})
+    sites = [site for one in namespaces for site in _read(one, texts, documents, choice.namespace)[1]]
+    words = [word for name in files.filename for word in ("-f", name)] + (["-R"] if files.recursive else [])
+    inspect = f"kubectl egress inspect {shlex.join(words)}"
+    check_called(asked, {site.server for site in sites}, "nothing in these files", inspect)
+    plans = [_plan(one, texts, documents, asked, choice) for one in namespaces]
+    found = [one for one in plans if one is not None]
+    if not found and any(site.url.encrypted for site in sites):
+        raise EgressError("there is no host that could be migrated", f"{inspect} shows what there is, and why")
+    return found
 
 
 def _plan(

@@ -74,8 +74,8 @@ def confirm(question: str, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise EgressError("nothing was changed: there is no terminal to ask on", "add -y (--yes) to go ahead unasked")
-    say(f"\n{question} [y/N] ")
     try:
+        say(f"\n{question} [y/N] ")
         answer = sys.stdin.readline()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("\nInterrupted: nothing was changed.") from None

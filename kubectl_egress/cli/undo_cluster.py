@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubectl_egress.apply import Conditions, InterruptedMigrationError, UnfinishedError, carry_out
+from kubectl_egress.apply import Conditions, UnfinishedError, carry_out
 from kubectl_egress.cli.doing import Narration, hosts_text
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.output import say
@@ -37,7 +37,7 @@ def perform(plan: Plan, cluster: Cluster, timeout: str, dry_run: bool, connectio
     try:
         conditions = Conditions(timeout=seconds, dry_run=dry_run, say=narration.now)
         carry_out(plan, cluster, conditions, narration.outcome)
-    except InterruptedMigrationError as interruption:
+    except KeyboardInterrupt as interruption:
         raise narration.interrupted(interruption, dry_run=dry_run) from None
     except UnfinishedError as error:
         if not error.progress.written:

@@ -5,25 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kubectl_egress.findings.scope import Found, Scope
-from kubectl_egress.model import Denied, Severity
+from kubectl_egress.model import Denied, ProxyUnread, Severity
 
 # Without these of its own namespace, no plan is safe; what is missing elsewhere may only hide a conflict.
 _NEEDED = ("pods", "replicasets", "configmaps", "serviceentries", "destinationrules", "virtualservices")
 
 
 def no_permission(scope: Scope) -> Iterator[Found]:
-    """Reads that were refused, or resources that the cluster does not have."""
+    """Reads that were refused, those of one namespace in one finding; and resources that the cluster does not have."""
+    groups: dict[tuple[bool, str, str], list[Denied]] = {}
     for denied in scope.survey.denied:
-        where = f"in namespace {denied.namespace}" if denied.namespace else "in all namespaces"
+        if denied.absent:
+            yield Found(denied.message, _CHOOSE, severity=Severity.BLOCK)
+        else:
+            groups.setdefault((_needed(scope, denied), denied.verb, denied.namespace), []).append(denied)
+    for (needed, verb, namespace), refused in groups.items():
+        where = f"in namespace {namespace}" if namespace else "in all namespaces"
+        flag = f"-n {namespace}" if namespace else "-A"
         yield Found(
-            f"may not {denied.verb} {denied.resource} {where}: {denied.message}",
-            f"ask for the permission, and check it: kubectl auth can-i {denied.verb} {denied.resource}"
-            + (f" -n {denied.namespace}" if denied.namespace else " -A"),
-            severity=Severity.BLOCK if _needed(scope, denied) else Severity.WARN,
+            f"may not {verb} {', '.join(sorted(one.resource for one in refused))} {where}{_said(refused)}",
+            f"ask for the permission; kubectl auth can-i {verb} {refused[0].resource} {flag} checks it",
+            severity=Severity.BLOCK if needed else Severity.WARN,
         )
+    yield from _proxies(scope)
+
+
+_CHOOSE = "install Istio, or choose a cluster that has it: kubectl config get-contexts"
+
+
+def _said(refused: list[Denied]) -> str:
+    """The API server's own words, where they are about one thing."""
+    return f": {refused[0].message}" if len(refused) == 1 else ""
 
 
 def _needed(scope: Scope, denied: Denied) -> bool:
     """Whether it is of a namespace that a plan concerns; what may not be listed everywhere was read close by."""
     callers = {caller.ref.namespace for caller in scope.callers}
     return denied.resource.partition(".")[0] in _NEEDED and denied.namespace in {*callers, scope.survey.namespace}
+
+
+def _proxies(scope: Scope) -> Iterator[Found]:
+    """Sidecars that may not be asked: whether they originate TLS could be neither awaited nor proven."""
+    refused: dict[str, list[ProxyUnread]] = {}
+    for said in scope.survey.proxies.values():
+        if isinstance(said, ProxyUnread) and said.forbidden:
+            refused.setdefault(said.pod.namespace, []).append(said)
+    for namespace, unread in refused.items():
+        yield Found(
+            f"may not read the sidecars in namespace {namespace}: {unread[0].reason}",
+            f"ask for get and create on pods/portforward or pods/exec in namespace {namespace}",
+        )

@@ -1,4 +1,4 @@
-"""Manifests: text to Documents, edits spliced into the text, new objects to text. The only importer of `ruamel`.
+"""Manifests: text to Documents, edits spliced into the text, new objects to text; the only importer of `ruamel`.
 
 Nothing is loaded and dumped again: what is rewritten is rewritten by offset, and what results is read again and
 compared before anybody gets it.

@@ -79,7 +79,8 @@ def plan_files(
         changed[document.file] = manifests.insert_host_alias(
             changed[document.file], document.index, template, aliases[host], host.name
         )
-    steps = list(_updates(texts, changed, documents))
+    updates = list(_updates(texts, changed, documents))
+    steps: list[Step] = []
     for host in hosts:
         addresses = (aliases[host],) if host in aliases else ()
         objects = tuple(wanted_objects(host, survey, addresses, (".",), fail_open=fail_open))
@@ -89,7 +90,8 @@ def plan_files(
     plan = Plan(
         hosts=tuple(hosts),
         namespace=survey.namespace,
-        steps=tuple(replace(step, order=order) for order, step in enumerate(steps, 1)),
+        # the order in which they may be applied: a URL last
+        steps=tuple(replace(step, order=order) for order, step in enumerate([*steps, *updates], 1)),
         skipped=tuple(
             Skip(site, site.reason or site.url.reason) for site in chosen if site.url.encrypted and not site.rewritable
         ),

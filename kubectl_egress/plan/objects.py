@@ -26,7 +26,9 @@ def wanted_objects(
 
     The rule is exported as widely as the entry: whoever sees only the entry would send clear text to port 443.
     """
-    found = {kind: _present(kind, host, survey) for kind in ("DestinationRule", "ServiceEntry", "VirtualService")}
+    found = {
+        kind: _present(kind, host, survey, fail_open) for kind in ("DestinationRule", "ServiceEntry", "VirtualService")
+    }
     entry = found["ServiceEntry"]
     exported = entry.body["spec"].get("exportTo") or ["*"] if entry else list(export_to)
     alias = aliases[0] if aliases else ""
@@ -49,7 +51,7 @@ def wanted_objects(
     )
 
 
-def _present(kind: str, host: Host, survey: Survey) -> Document | None:
+def _present(kind: str, host: Host, survey: Survey, fail_open: bool) -> Document | None:
     """The object of the namespace that names exactly this host: ours first, else the oldest that fits."""
     own = mesh.object_name(host)
     candidates = [
@@ -63,7 +65,9 @@ def _present(kind: str, host: Host, survey: Survey) -> Document | None:
     if kind == "VirtualService":
         return None
     fitting = [
-        document for document in candidates if _names(document.body, host) and not mesh.fits(document.body, host)
+        document
+        for document in candidates
+        if _names(document.body, host) and not mesh.fits(document.body, host, fail_open=fail_open)
     ]
     return min(fitting, key=_age, default=None)
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from kubectl_egress.report.diff import body_diff, text_diff
 from kubectl_egress.report.findings import finding_document, findings_text
 from kubectl_egress.report.inspect import inspect_document, inspect_names, inspect_summary, inspect_table
-from kubectl_egress.report.plan import object_list, outcome_line, outcomes_text, plan_document, plan_objects, plan_text
+from kubectl_egress.report.plan import (
+    object_list,
+    outcome_line,
+    outcomes_text,
+    plan_document,
+    plan_objects,
+    plan_question,
+    plan_text,
+    refusal_text,
+)
 from kubectl_egress.report.verify import all_verified, verify_document, verify_summary, verify_table
 
 __all__ = [
@@ -22,7 +31,9 @@ __all__ = [
     "outcomes_text",
     "plan_document",
     "plan_objects",
+    "plan_question",
     "plan_text",
+    "refusal_text",
     "text_diff",
     "verify_document",
     "verify_summary",

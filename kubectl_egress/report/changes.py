@@ -34,7 +34,7 @@ def own_fields(body: Body) -> dict[str, Any]:
             metadata["annotations"] = kept
     rest = {key: value for key, value in body.items() if key not in ("metadata", "status")}
     head: dict[str, Any] = {key: rest.pop(key) for key in ("apiVersion", "kind") if key in rest}
-    return {**head, "metadata": metadata, **rest}
+    return {**head, **({"metadata": metadata} if metadata else {}), **rest}
 
 
 def changes(before: Body, after: Body) -> list[Line]:

@@ -43,6 +43,6 @@ def diff_coloured(text: str, colour: bool) -> str:
 
 
 def _diff_line(line: str) -> str:
-    style = {"+": "green", "-": "red", "@": "bold"}.get(line.lstrip()[:1])
+    style = {"+": "green", "-": "red", "@": "bold"}.get(line[:1])
     body = line.rstrip("\n")
     return painted(body, style, True) + line[len(body) :] if style else line

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubectl_egress import urls
-from kubectl_egress.journal import JOURNAL_LABEL
-from kubectl_egress.model import Action, Body, Outcome, Plan, Ref, Skip, Step
+from kubectl_egress.journal import is_journal
+from kubectl_egress.model import MANAGED_BY, MANAGED_BY_LABEL, Action, Body, Outcome, Plan, Ref, Skip, Step, Wait
 from kubectl_egress.report.changes import own_fields
 from kubectl_egress.report.colour import diff_coloured, highlighted, painted
 from kubectl_egress.report.diff import body_diff
@@ -17,15 +17,20 @@ from kubectl_egress.report.names import reference, resource_name, short_name
 from kubectl_egress.report.table import counted
 
 INDENT = " " * 4
+OUR_LABEL = (MANAGED_BY_LABEL, MANAGED_BY)
 WRITES = (Action.CREATE, Action.UPDATE, Action.PATCH, Action.DELETE)
-VERBED = {
+VERBED: Mapping[Action | Wait, str] = {
     Action.CREATE: "created",
     Action.UPDATE: "configured",
     Action.PATCH: "patched",
     Action.DELETE: "deleted",
-    Action.WAIT: "waited",
-    Action.VERIFY: "verified",
+    Action.WAIT: "waited for",
+    Action.VERIFY: "checked",
+    Wait.PROXIES: "ready",
+    Wait.ROLLOUT: "rolled out",
+    Wait.NO_OLD_PODS: "has no old pod left",
 }
+NOT_YET: Mapping[Action | Wait, str] = {Wait.NO_OLD_PODS: "still has old pods"}
 
 
 def plan_text(plan: Plan, width: int | None = None, colour: bool = False) -> str:
@@ -38,6 +43,30 @@ def plan_text(plan: Plan, width: int | None = None, colour: bool = False) -> str
         _closing(plan),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def refusal_text(plan: Plan, width: int | None = None, colour: bool = False) -> str:
+    """What stands in the way of a plan, and what it leaves alone; not the steps, which will not be done."""
+    where = f" in namespace {plan.namespace}" if plan.namespace else ""
+    parts = [
+        f"{', '.join(map(str, plan.hosts))}{where}:\n",
+        _skips(plan),
+        highlighted(findings_text(plan.findings, width), colour),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def plan_question(plan: Plan) -> str:
+    """`Create 4 objects, patch 1, roll out 1 workload?`: what the steps come to, for whom they have scrolled away."""
+    words = {Action.CREATE: "create", Action.UPDATE: "change", Action.PATCH: "patch", Action.DELETE: "delete"}
+    names = {action: {step.ref for step in plan.steps if step.action is action} for action in words}
+    names[Action.UPDATE] -= names[Action.CREATE] | names[Action.DELETE]  # a journal's phases
+    parts = [f"{word} {counted(len(names[action]), 'object')}" for action, word in words.items() if names[action]]
+    rollouts = sum(step.wait is Wait.ROLLOUT for step in plan.steps)
+    parts += [f"roll out {counted(rollouts, 'workload')}"] if rollouts else []
+    text = ", ".join(parts) or counted(len(plan.steps), "step")
+    where = f" in namespace {plan.namespace}" if plan.namespace else ""
+    return f"{', '.join(map(str, plan.hosts))}{where}: {text}?"
 
 
 def _heading(plan: Plan) -> str:
@@ -55,15 +84,26 @@ def _step(step: Step, plan: Plan, colour: bool) -> str:
     line = " ".join(part for part in (f"{number}.", str(step.action), name) if part)
     title = urls.shown(step.title)
     head = f"{painted(line, 'bold', colour)}\n{INDENT}{title}\n" if title else f"{painted(line, 'bold', colour)}\n"
-    lines = [f"{INDENT}{text}\n" for text in _shown_diff(step).splitlines()]
-    return head + diff_coloured("".join(lines), colour)
+    lines = diff_coloured(_shown_diff(step), colour).splitlines()
+    return head + "".join(f"{INDENT}{text}\n" for text in lines)
 
 
 def _shown_diff(step: Step) -> str:
     """What a person has to read: neither a journal's records nor an object that goes as a whole."""
     if step.action is Action.DELETE or is_journal(step.after):
         return ""
+    if step.action is Action.CREATE and step.after is not None:
+        return body_diff(None, _untold(step.after))
     return step_diff(step)
+
+
+def _untold(body: Body) -> Body:
+    """The object without what the step's own line says, and without the label that all of ours have."""
+    metadata = {key: value for key, value in own_fields(body)["metadata"].items() if key not in ("name", "namespace")}
+    labels = {key: value for key, value in metadata.pop("labels", {}).items() if (key, value) != OUR_LABEL}
+    kept = {**({"labels": labels} if labels else {}), **metadata}
+    rest = {key: value for key, value in body.items() if key not in ("apiVersion", "metadata")}
+    return {**({"metadata": kept} if kept else {}), **rest}
 
 
 def step_diff(step: Step) -> str:
@@ -73,11 +113,6 @@ def step_diff(step: Step) -> str:
     if step.action is not Action.DELETE and step.after is None:
         return ""
     return body_diff(step.before, step.after)
-
-
-def is_journal(body: Body | None) -> bool:
-    """Whether the object is one of our own journals."""
-    return body is not None and JOURNAL_LABEL in (body.get("metadata", {}).get("labels") or {})
 
 
 def _skips(plan: Plan) -> str:
@@ -156,7 +191,8 @@ def outcome_line(outcome: Outcome) -> str:
     """`deployment.apps/curl patched`, as kubectl says it, or what failed and why."""
     step = outcome.step
     name = resource_name(step.ref) if step.ref else ", ".join(map(short_name, step.workloads))
-    verb = VERBED[step.action] if outcome.done else f"not {VERBED[step.action]}"
+    key = step.wait or step.action
+    verb = VERBED[key] if outcome.done else NOT_YET.get(key, f"not {VERBED[key]}")
     note = f" ({outcome.message})" if outcome.message and outcome.done else ""
     note = f": {outcome.message}" if outcome.message and not outcome.done else note
     return urls.shown(" ".join(part for part in (name or step.title, verb) if part) + note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,8 +65,12 @@ def verify_summary(verdicts: Sequence[Verdict]) -> str:
     """One line: how much of it is proven."""
     if not verdicts:
         return "Nothing to verify: no workload calls a migrated host.\n"
-    proven = sum(verdict.judgement is Judgement.VERIFIED for verdict in verdicts)
-    return f"{proven} of {counted(len(verdicts), 'verdict')}: verified.\n"
+    calls = counted(len({verdict.workload for verdict in verdicts}), "workload")
+    about = f"{calls}, {counted(len({verdict.host for verdict in verdicts}), 'host')}"
+    numbers = Counter(verdict.judgement for verdict in verdicts)
+    if set(numbers) == {Judgement.VERIFIED}:
+        return f"Verified: {about}.\n"
+    return f"Not verified: {', '.join(f'{numbers[one]} {one}' for one in WORST_FIRST if numbers[one])} ({about}).\n"
 
 
 def all_verified(verdicts: Sequence[Verdict]) -> bool:

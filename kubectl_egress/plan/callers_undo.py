@@ -1,0 +1,147 @@
+"""One workload as it was before its hosts were migrated: URLs by ordinal, aliases, references to ConfigMaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kubectl_egress import kinds, mesh, paths, scan, urls
+from kubectl_egress.journal import CallerRecord, Journal, SiteRecord
+from kubectl_egress.model import Body, Edit, Finding, Host, Ref, Severity, Steps, Workload
+from kubectl_egress.plan.callers import named_copy, original_of, without_aliases
+
+
+@dataclass(frozen=True, slots=True)
+class CallerUndo:
+    """One workload as it is and as it was, the copy that other hosts still need, and what could not be put back."""
+
+    workload: Ref
+    before: Body
+    after: Body
+    copies: tuple[Body, ...]
+    left: tuple[Finding, ...]
+
+
+def undo_caller(
+    workload: Workload, journals: Sequence[Journal], remaining: Sequence[Journal], config_maps: Mapping[Ref, Body]
+) -> CallerUndo | None:
+    """The workload without what `journals` record of it; None if there is nothing to put back.
+
+    `remaining`: the journals of hosts that stay, whose URLs a ConfigMap copy may still hold.
+    """
+    body: Body = workload.document.body
+    left: list[Finding] = []
+    records = [(journal, record) for journal in journals if (record := journal.caller(workload.ref)) is not None]
+    for journal, record in records:
+        for site in record.sites:
+            if site.object == workload.ref:
+                body, why = _undo_site(body, site, journal.host)
+                left += [_left(why, journal.host, workload.ref, site)] if why else []
+        addresses = (journal.alias, mesh.alias_address_v6(journal.alias)) if journal.alias else ()
+        body = without_aliases(body, workload.ref.kind, addresses, journal.host)
+    copies: list[Body] = []
+    for steps, name in _copied(body, workload, records):
+        copy = config_maps.get(Ref("ConfigMap", workload.ref.namespace, name))
+        if copy is None:
+            continue
+        target, made, why_not = _undo_copy(copy, workload.ref, records, remaining, config_maps)
+        body = paths.replaced(body, steps, target)
+        copies += [made] if made else []
+        left += [_left(why, host, workload.ref, site) for why, host, site in why_not]
+    if body == workload.document.body and not left:
+        return None
+    return CallerUndo(workload.ref, workload.document.body, body, tuple(copies), tuple(left))
+
+
+def _copied(body: Body, workload: Workload, records: Sequence[tuple[Journal, CallerRecord]]) -> list[tuple[Steps, str]]:
+    """The references that a record says we have moved, wherever they stand now."""
+    if not any(record.references for _, record in records):
+        return []
+    prefix = kinds.template_steps(workload.ref.kind)
+    return [((*prefix, *steps), name) for steps, name in scan.config_map_references(paths.get(body, prefix))]
+
+
+def _undo_copy(
+    copy: Body,
+    workload: Ref,
+    records: Sequence[tuple[Journal, CallerRecord]],
+    remaining: Sequence[Journal],
+    config_maps: Mapping[Ref, Body],
+) -> tuple[str, Body | None, list[tuple[str, Host, SiteRecord]]]:
+    """The name to point at, the copy to make first (None: it is there), and what could not be put back in it."""
+    name = copy["metadata"]["name"]
+    current = Ref("ConfigMap", workload.namespace, name, "v1")
+    original = original_of(current, copy)
+    if original == current:
+        return name, None, []
+    kept = [
+        site
+        for journal in remaining
+        if (record := journal.caller(workload)) is not None
+        for site in record.sites
+        if site.object == original
+    ]
+    if not kept:
+        return original.name, None, []
+    content: Body = copy
+    left = []
+    for journal, record in records:
+        for site in record.sites:
+            if site.object == original:
+                content, why = _undo_site(content, site, journal.host)
+                left += [(why, journal.host, site)] if why else []
+    made = named_copy(copy, content)
+    there = Ref("ConfigMap", workload.namespace, made["metadata"]["name"]) in config_maps
+    return made["metadata"]["name"], None if there else made, left
+
+
+def _undo_site(body: Body, site: SiteRecord, host: Host) -> tuple[Body, str]:
+    """The object with one URL put back, or the reason why it was left as it is."""
+    steps = _moved(body, site)
+    if steps is None:
+        return body, "it is not there any more"
+    text = paths.get(body, steps)
+    found = urls.occurrences(text, host.name)
+    if len(found) != site.total:
+        return body, f"it now names the host {len(found)} times and did so {site.total} times"
+    url = found[site.ordinal]
+    if url.encrypted:
+        return body, ""
+    inverse, shift = [], 0
+    for edit in site.edits:
+        inverse.append(Edit(url.start + edit.start + shift, edit.new, edit.old))
+        shift += len(edit.new) - len(edit.old)
+    try:
+        return paths.replaced(body, steps, urls.apply_edits(text, inverse)), ""
+    except ValueError:
+        return body, "its URL is not what the migration made of it"
+
+
+def _moved(body: Body, site: SiteRecord) -> Steps | None:
+    """Where the site's string stands now: containers and env entries may have changed places."""
+    steps: Steps = ()
+    names = iter((site.container, site.entry))
+    for step in site.steps:
+        try:
+            holder = paths.get(body, steps)
+            if isinstance(step, int) and isinstance(holder[0], Mapping):
+                wanted = next(names, "")
+                step = next(index for index, item in enumerate(holder) if item.get("name") == wanted)
+            holder[step]
+        except (KeyError, IndexError, TypeError, StopIteration):
+            return None
+        steps = (*steps, step)
+    return steps if isinstance(paths.get(body, steps), str) else None
+
+
+def _left(why: str, host: Host, workload: Ref, site: SiteRecord) -> Finding:
+    return Finding(
+        code="changed-since",
+        severity=Severity.WARN,
+        message=f"{paths.kubectl_path(site.steps)} was left as it is: {why}",
+        remedy="look at it, and write https:// there by hand if it still says http://",
+        workload=workload,
+        host=host,
+        object=site.object,
+        steps=site.steps,
+    )

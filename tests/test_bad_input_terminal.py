@@ -1,0 +1,137 @@
+"""At the prompt and in the middle: no, nothing, Ctrl-C, and somebody who edits what the plan was made for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.model import PatchOperation
+from tests.scene import HOST, Scene
+from tests.terminal import END_OF_FILE, ENTER, INTERRUPT, PROMPT, typed
+from tests.test_bad_input_cluster import call
+
+pytestmark = pytest.mark.lab
+
+MIGRATE = ("migrate", HOST)
+QUESTION = "create 4 objects, patch 1 object, roll out 1 workload? [y/N] "
+LATE = 8.0
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Lab]:
+    with start_lab() as lab:
+        yield lab
+
+
+_number = itertools.count(1)
+
+
+@pytest.fixture
+def scene(shared: Lab) -> Iterator[Scene]:
+    with Scene(shared, f"terminal-{next(_number)}") as found:
+        call(found)
+        yield found
+        found.lab.set_configuration_delay(0)
+        found.delete("Deployment", "caller")
+
+
+@pytest.mark.parametrize("answer", ["n\n", ENTER, "yes please\n", END_OF_FILE])
+def test_anything_but_yes_changes_nothing(answer: str, scene: Scene) -> None:
+    before = scene.versions()
+    run = typed(scene, *MIGRATE, answers=[(PROMPT, answer)])
+    assert run.status == 1
+    assert f"{HOST} in namespace {scene.namespace}: {QUESTION}" in run.out
+    assert run.out.endswith("\nNothing was changed.\n")
+    assert scene.versions() == before
+
+
+def test_ctrl_c_at_the_prompt(scene: Scene) -> None:
+    before = scene.versions()
+    run = typed(scene, *MIGRATE, answers=[(PROMPT, INTERRUPT)])
+    assert run.status == 130
+    assert run.out.endswith("\nInterrupted: nothing was changed.\n")
+    assert scene.versions() == before
+
+
+def interrupted(scene: Scene, pattern: str) -> str:
+    run = typed(scene, *MIGRATE, answers=[(PROMPT, "y\n"), (pattern, INTERRUPT)])
+    assert run.status == 130, run
+    assert "Traceback" not in run.out
+    return run.out
+
+
+def undo(scene: Scene) -> None:
+    run = scene.egress("undo", HOST, "-y")
+    assert run.status == 0, run
+
+
+def migrate_on(scene: Scene) -> None:
+    """Go on instead, and then back."""
+    run = scene.egress("migrate", HOST, "-y")
+    assert run.status == 0, run
+    # of the objects that the run before has made
+    assert "(1 proxy originates TLS; 1 istiod knows the objects)" in run.err
+    undo(scene)
+
+
+@pytest.mark.parametrize("then", [undo, migrate_on])
+@pytest.mark.parametrize("late", [LATE, 0])
+def test_ctrl_c_in_a_wait_says_what_was_done_and_the_ways_on_and_back(
+    late: float, then: Callable[[Scene], None], scene: Scene
+) -> None:
+    before = scene.state()
+    scene.lab.set_configuration_delay(late)
+    shown = interrupted(scene, "waiting for 1 of 1 proxies" if late else "caller patched")
+    steps = 4 if late else 6
+    where = f"{HOST} -n {scene.namespace}"
+    assert shown.endswith(
+        f"Interrupted after {steps} of 9 steps. What was done stays as it is.\n"
+        f"  go on:    kubectl egress migrate {where}\n"
+        f"  go back:  kubectl egress undo {where}\n"
+    )
+    scene.lab.set_configuration_delay(0)
+    then(scene)
+    assert scene.state() == before
+    assert scene.counters().in_clear == 0
+
+
+def test_the_ways_on_and_back_lead_to_the_same_cluster(scene: Scene) -> None:
+    run = typed(scene, *MIGRATE, "--context", "lab", answers=[(PROMPT, "y\n"), ("caller patched", INTERRUPT)])
+    assert f"  go back:  kubectl egress undo {HOST} -n {scene.namespace} --context lab\n" in run.out
+    undo(scene)
+
+
+def test_what_somebody_changes_while_the_prompt_waits_is_not_overwritten(scene: Scene) -> None:
+    def edited() -> str:
+        steps = ("spec", "template", "spec", "containers", 0, "env")
+        scene.patch("Deployment", "caller", PatchOperation("add", steps, [{"name": "NEW", "value": "setting"}]))
+        scene.rolled_out("caller")
+        return "y\n"
+
+    run = typed(scene, *MIGRATE, answers=[(PROMPT, edited)])
+    assert run.status == 1
+    assert run.out.endswith(
+        "error: deployment/caller was changed by somebody else since the plan was made\n"
+        "  everything is as it was before; run the same command again: it plans anew\n"
+    )
+    [container] = scene.get("Deployment", "caller")["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == [{"name": "NEW", "value": "setting"}]
+    assert f"https://{HOST}" in container["command"][-1]
+    assert set(scene.objects()) == {("Deployment", "caller")}
+    assert scene.egress("migrate", HOST, "-y").status == 0
+
+
+def test_ctrl_c_in_an_undo_says_the_way_on(scene: Scene) -> None:
+    before = scene.state()
+    scene.migrate()
+    run = typed(scene, "undo", HOST, answers=[(PROMPT, "y\n"), ("caller patched", INTERRUPT)])
+    assert run.status == 130
+    assert run.out.endswith(
+        "Interrupted after 2 of 8 steps. What was done stays as it is.\n"
+        f"  go on:    kubectl egress undo {HOST} -n {scene.namespace}\n"
+    )
+    undo(scene)
+    assert scene.state() == before
