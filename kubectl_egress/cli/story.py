@@ -119,14 +119,14 @@ class Stage:
         self.log.count()
         self.lab.remove_redirect(pod, NAMESPACE)
         time.sleep(2.0)
-        chapter = self._chapter("no redirect")
         self.lab.restore_redirect(pod, NAMESPACE)
-        emit(
-            f"{chapter.calls.failed} requests failed, {self.lab.counters().in_clear} left the pod in clear: "
-            f"in this pod, {HOST} is {self._alias()}, which leads nowhere.\n"
-        )
+        # Counted when calls are answered again: one that had begun without the rules may end with them.
         self._served(3)
-        emit("The rules are back, and so are the answers.\n")
+        chapter = self._chapter("no redirect")
+        emit(
+            f"{chapter.calls.failed} requests failed, {chapter.in_clear} left the pod in clear: in this pod, {HOST} is "
+            f"{self._alias()}, which leads nowhere.\nThe rules are back, and so are the answers.\n"
+        )
         return chapter
 
     def undo(self) -> None:
