@@ -119,7 +119,7 @@ def test_somebody_changes_something_between_plan_and_patch(scene: Scene, change:
     assert "run the same command again" in raised.value.remedy
     assert scene.state() == before
     assert_nothing_in_clear(scene)
-    assert caller.requests()
+    assert caller.next(1)
 
 
 def test_somebody_who_only_scales_is_no_reason_to_stop(scene: Scene) -> None:
