@@ -236,7 +236,7 @@ def test_a_pod_has_its_own_etc_volumes_and_environment(lab: Lab, cluster: Cluste
     ]
     script = (
         "cat /config/a.conf /etc/app/a.conf /usr/share/lab-test/deep/a.conf; echo; echo $P_URL $NAME; touch /scratch/x; ls /scratch;"
-        "touch /usr/y 2>/dev/null || echo read-only; grep 192.0.2.1 /etc/hosts; ls -A /home /tmp; id -u; sleep 100"
+        "touch /usr/y 2>/dev/null || echo read-only; grep 192.0.2.1 /etc/hosts; touch /tmp/own; ls /tmp/own; id -u; sleep 100"
     )
     container = {
         "volumeMounts": mounts,
@@ -247,7 +247,7 @@ def test_a_pod_has_its_own_etc_volumes_and_environment(lab: Lab, cluster: Cluste
     cluster.deploy(script, container=container, volumes=volumes, hostAliases=ALIAS)
     pod = cluster.ready_pod()
     user = "0" if lab.single_user else "65534"
-    expected = f"oneoneone\ntwo {NAMESPACE}\nx\nread-only\n192.0.2.1\t{HOST}\n/home:\n\n/tmp:\n{user}\n"
+    expected = f"oneoneone\ntwo {NAMESPACE}\nx\nread-only\n192.0.2.1\t{HOST}\n/tmp/own\n{user}\n"
     wait_for(lambda: cluster.logs(pod) == expected)
 
 

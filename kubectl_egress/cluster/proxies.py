@@ -130,7 +130,7 @@ def _by_command(cluster: Cluster, pod: Ref, paths: Sequence[str], timeout: float
 
 
 def _ask_agent(cluster: Cluster, pod: Ref, path: str, timeout: float) -> str:
-    """One path by `pilot-agent request`, which adds the slash itself and fails for any status but 200."""
+    """One path by `pilot-agent request`, which adds the slash itself; some versions take 404 for a failure."""
     from kubectl_egress.cluster.tunnels import run_command
 
     command = ("pilot-agent", "request", "GET", path.removeprefix("/"))
