@@ -26,12 +26,15 @@ _MARK = re.compile(r":\\?/\\?/")
 # What ends a URL in a script, in JSON, in YAML, in prose; a pipe and a caret are no URL characters (RFC 3986).
 _END = r"""\s"'`<>|^\x00-\x1f\x7f"""
 
+# No possessive quantifiers: before Python 3.11.5 they may match nothing where there is something (gh-106052). None is
+# needed: what follows each repetition either cannot fail or cannot begin within it, so that nothing is tried twice.
+
 # Names end at everything that no name may hold; what stands there then decides whether the name is complete.
 _AUTHORITY = re.compile(
     rf"""
-    (?P<user>(?:(?:[^{_END}/?\#\\@]|\\[:@])*+@)*+)
-    (?P<host>\[[0-9A-Fa-f:.%]*+\]|[^{_END}/?\#\\@:,;&(){{}}\[\]$*!=+~]*+)
-    (?P<port>(?:\\?:[0-9]*+)?+)
+    (?P<user>(?:(?:[^{_END}/?\#\\@]|\\[:@])*@)*)
+    (?P<host>\[[0-9A-Fa-f:.%]*\]|[^{_END}/?\#\\@:,;&(){{}}\[\]$*!=+~]*)
+    (?P<port>(?:\\?:[0-9]*)?)
     """,
     re.VERBOSE,
 )
@@ -39,7 +42,7 @@ _ENDS_AUTHORITY = re.compile(rf"[{_END}/?#\\,;&)\]}}!]|\Z")
 _RUNTIME_VALUE = re.compile(r"[${%<]")
 # `https://a/x,https://b/y` are two; `https://a/?next=https://b` is one.
 _TAIL = re.compile(
-    rf"(?:[^{_END}\\,;(){{}}\[\]]|[,;(){{}}\[\]](?!(?:https?|wss?)\\?:)|\\(?:[/:=\#&?]|u[0-9A-Fa-f]{{4}}))*+",
+    rf"(?:[^{_END}\\,;(){{}}\[\]]|[,;(){{}}\[\]](?!(?:https?|wss?)\\?:)|\\(?:[/:=\#&?]|u[0-9A-Fa-f]{{4}}))*",
     re.IGNORECASE,
 )
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -275,11 +278,11 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
 # ---- showing --------------------------------------------------------------------------------------------------------
 
 # User info of any scheme: `postgres://user:password@host` stands in the same diffs.
-_USER_INFO = re.compile(rf"(:\\?/\\?/)(?:(?:[^{_END}/?#\\@]|\\[:@])*+@)++")
+_USER_INFO = re.compile(rf"(:\\?/\\?/)(?:(?:[^{_END}/?#\\@]|\\[:@])*@)+")
 _PARAMETER = re.compile(
-    r"""(?:[?&;#]|\\u0026|%26|%3[Ff])(?P<name>[^?&;#=%\s"'`<>\\|]*+)(?:=|\\u003d|%3[Dd])""",
+    r"""(?:[?&;#]|\\u0026|%26|%3[Ff])(?P<name>[^?&;#=%\s"'`<>\\|]*)(?:=|\\u003d|%3[Dd])""",
 )
-_PARAMETER_VALUE = re.compile(r"""(?:(?!%26)[^&;#\s"'`<>\\|])*+""")
+_PARAMETER_VALUE = re.compile(r"""(?:(?!%26)[^&;#\s"'`<>\\|])*""")
 _SECRET_NAME = re.compile(
     r"token|secret|passw|pwd|signature|credential|session|jwt|key|auth(?!or)"
     r"|(?:^|[^a-z])(?:sig|code|pass|sas|otp|pin)(?![a-z])|[a-z](?-i:Sig|Code|Pass|Otp|Pin)(?![a-z])",

@@ -11,7 +11,7 @@ from kubectl_egress.model import Url
 from kubectl_egress.urls import find_urls
 
 # `$$` is an escaped `$`; the name ends at the first `)` (k8s.io/kubernetes third_party/forked/golang/expansion).
-_VARIABLE = re.compile(r"\$\$|\$\((?P<name>[^)]*+)\)")
+_VARIABLE = re.compile(r"\$\$|\$\((?P<name>[^)]*)\)")
 # Variables that double each other grow without bound; no environment is longer (Linux MAX_ARG_STRLEN is 128 KiB).
 LONGEST = 1 << 20
 
