@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -203,3 +204,29 @@ def test_every_platform_is_one_that_krew_knows_and_none_comes_twice(plugin: dict
         assert labels["arch"] in ("amd64", "arm64")
         seen.append((labels["os"], labels["arch"]))
     assert len(seen) == len(set(seen)) > 0
+
+
+def _possessive(parsed: Any) -> bool:
+    return any(
+        "POSSESSIVE" in str(operation) or any(_possessive(part) for part in _parts(argument))
+        for operation, argument in parsed
+    )
+
+
+def _parts(argument: Any) -> Iterator[Any]:
+    """The patterns inside an operation's argument, however deep."""
+    if type(argument).__name__ == "SubPattern":
+        yield argument
+    elif isinstance(argument, list | tuple):
+        for one in argument:
+            yield from _parts(one)
+
+
+@pytest.mark.parametrize(
+    "module", ["urls", "scan.expansion", "scan.script", "report.diff", "proxy.exposition", "lab.calls"]
+)
+def test_no_pattern_is_possessive_which_python_before_3_11_5_gets_wrong(module: str) -> None:
+    found = vars(importlib.import_module(f"kubectl_egress.{module}")).values()
+    patterns = [value for value in found if isinstance(value, re.Pattern)]
+    parser = importlib.import_module("re._parser")
+    assert not [one.pattern for one in patterns if _possessive(parser.parse(one.pattern, one.flags & ~re.DEBUG))]

@@ -13,7 +13,7 @@ _TAKES_SCRIPT = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 # Quoted text, escaped characters and `$#` are skipped; a `#` begins a comment where a word may begin
 # (POSIX Shell Command Language, 2.3 Token Recognition).
 _TOKEN = re.compile(
-    r"""'[^']*+(?:'|\Z) | "(?:[^"\\]|\\.)*+(?:"|\Z) | \\. | (?P<comment>(?:(?<=[\s;&|()])|\A)\#[^\n]*+)""",
+    r"""'[^']*(?:'|\Z) | "(?:[^"\\]|\\.)*(?:"|\Z) | \\. | (?P<comment>(?:(?<=[\s;&|()])|\A)\#[^\n]*)""",
     re.VERBOSE | re.DOTALL,
 )
 
