@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format build clean
+.PHONY: help demo test test-cluster lint format build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ demo: $(VENV)/.lab ## the article's three demos, for real, in under a minute
 
 test: $(VENV)/.dev ## every test that needs no cluster
 	$(BIN)/python -m pytest --numprocesses=auto $(PYTEST_ARGS)
+
+test-cluster: $(VENV)/.dev ## the slow tier: real kube-apiserver, istiod and pilot-agent (root, Go 1.26; see tests/cluster)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,cluster]'
+	$(BIN)/python -m tests.cluster.build
+	$(BIN)/python -m pytest tests/cluster $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -1,0 +1,71 @@
+"""Starting and asking a real cluster: the same to its users as a lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kubectl_egress.errors import EgressError
+from kubectl_egress.lab.client import LONGEST_END, Lab
+from kubectl_egress.lab.options import Options
+from tests.cluster.build import ISTIO, KUBERNETES, BuildError, Family, built
+
+LONGEST_START = 150.0
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class RealLab(Lab):
+    """A lab whose API server, controllers, istiod, webhooks and pilot-agents are the real ones."""
+
+    istioctl: Path
+
+    def ask_istiod(self, path: str) -> str:
+        """What istiod answers to GET: `/debug/configz`, `/debug/config_dump?proxyID=NAME.NAMESPACE`, …"""
+        return str(self.ask("istiod", path=path))
+
+
+def programs_of(family: Family) -> Path:
+    """Where the family's programs are. Raises BuildError with the command that builds them."""
+    found = built(family)
+    if found is None:
+        raise BuildError(f"{family.name} is not built; python -m tests.cluster.build {family.name}")
+    return found
+
+
+def start_cluster(istio: str = "1.31", *, hosts: Sequence[str] = Options().hosts, **options: Any) -> RealLab:
+    """Start a cluster with an Istio and wait until its webhooks work. Raises BuildError, EgressError."""
+    kubernetes, istio_programs = programs_of(KUBERNETES), programs_of(ISTIO[istio])
+    command = [
+        sys.executable, "-m", "tests.cluster", "--watch-stdin", "--kubernetes", str(kubernetes),
+        "--istio", str(istio_programs), "--options", Options(hosts=tuple(hosts), **options).to_json(),
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        start_new_session=True,
+    )
+    lab = RealLab(process, _ready(process))
+    lab.istioctl = istio_programs / "istioctl"
+    return lab
+
+
+def _ready(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    assert process.stdout is not None, "it is a pipe"
+    line = b""
+    if select.select([process.stdout], [], [], LONGEST_START)[0]:
+        line = process.stdout.readline()
+    found: dict[str, Any] = json.loads(line) if line else {"error": "the cluster did not start: see what it says above"}
+    if "error" in found:
+        process.terminate()
+        process.wait(LONGEST_END)
+        raise EgressError(found["error"], found.get("remedy", ""))
+    return found

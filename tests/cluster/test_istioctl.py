@@ -1,0 +1,108 @@
+"""What Istio's own tool and the real server say to what the tool writes: nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kubectl_egress.cluster.proxies import get_pod_port
+from tests.cluster.client import RealLab
+from tests.cluster.scenes import scene_of
+from tests.scene import HOST, Scene
+
+pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).parents[2]
+ARTICLE = ROOT / "examples" / "curl.yaml"
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `migrate -f -o yaml` prints for the article's Deployment."""
+    command = [sys.executable, "-m", "kubectl_egress", "migrate", HOST, "-f", str(ARTICLE), "-o", "yaml"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    path = tmp_path_factory.mktemp("printed") / "printed.yaml"
+    path.write_text(done.stdout)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scene(cluster: RealLab) -> Iterator[Scene]:
+    with scene_of(cluster) as found:
+        yield found
+
+
+def run(cluster: RealLab, *command: str) -> str:
+    """What a program says; it has to succeed."""
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_istioctl_validate_has_nothing_to_say(cluster: RealLab, manifests: Path) -> None:
+    said = run(cluster, str(cluster.istioctl), "validate", "-f", str(manifests))
+    assert "is valid" in said
+    assert "arning" not in said
+
+
+def test_istioctl_analyze_has_nothing_to_say(cluster: RealLab, manifests: Path) -> None:
+    said = run(cluster, str(cluster.istioctl), "analyze", "--use-kube=false", "-n", "test-ext-svc", str(manifests))
+    assert "No validation issues found" in said, said
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def test_the_server_takes_what_is_printed(cluster: RealLab, scene: Scene, manifests: Path) -> None:
+    said = run(cluster, "kubectl", "create", "--dry-run=server", "--validate=strict", "-f", str(manifests))
+    assert said.count("(server dry run)") == 4, said
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+@pytest.mark.parametrize("way", [("apply",), ("apply", "--server-side")], ids=["client side", "server side"])
+def test_apply_of_what_is_printed_and_away_again(
+    cluster: RealLab, scene: Scene, manifests: Path, way: tuple[str, ...]
+) -> None:
+    run(cluster, "kubectl", *way, "-f", str(manifests))
+    again = run(cluster, "kubectl", *way, "-f", str(manifests))
+    if "--server-side" not in way:
+        assert again.count("unchanged") == 4, again
+    diff = run(cluster, "kubectl", "diff", *way[1:], "-f", str(manifests))
+    assert diff == ""
+    run(cluster, "kubectl", "delete", "-f", str(manifests))
+
+
+def test_migrate_writes_what_it_prints(cluster: RealLab, scene: Scene, manifests: Path) -> None:
+    run(cluster, "kubectl", "create", "-f", str(ARTICLE))
+    scene.rolled_out("curl")
+    # Older ones say something about the Deployment itself.
+    before = run(cluster, str(cluster.istioctl), "analyze", "-n", scene.namespace)
+    scene.migrate()
+    said = run(cluster, "kubectl", "diff", "--server-side", "--force-conflicts", "-f", str(manifests))
+    assert said == ""
+    assert run(cluster, str(cluster.istioctl), "analyze", "-n", scene.namespace) == before
+    scene.undo()
+    run(cluster, "kubectl", "delete", "-f", str(ARTICLE))
+
+
+def test_istioctl_reads_the_proxy_as_verify_does(cluster: RealLab, scene: Scene, tmp_path: Path) -> None:
+    scene.deploy("caller")
+    scene.migrate()
+    pod = scene.ref("Pod", scene.pod("caller"))
+    dump = tmp_path / "dump.json"
+    dump.write_text(get_pod_port(scene.cluster, pod, 15000, "/config_dump"))
+    said = run(cluster, str(cluster.istioctl), "proxy-config", "clusters", "--file", str(dump), "--fqdn", HOST)
+    rows = [line.split() for line in said.splitlines()[1:]]
+    rule = f"{scene.mesh_object('DestinationRule')}.{scene.namespace}"
+    assert [row[0] for row in rows] == [HOST] * 4, said
+    assert {row[-1] for row in rows} == {rule}, said
+    assert {(row[1], row[2]) for row in rows} == {
+        (port, subset) for port in ("80", "443") for subset in ("-", "kubectl-egress")
+    }
+    scene.undo()
+    scene.delete("Deployment", "caller")
