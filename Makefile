@@ -27,7 +27,7 @@ test: $(VENV)/.dev ## every test that needs no cluster
 
 test-cluster: $(VENV)/.dev ## the slow tier: real kube-apiserver, istiod and pilot-agent (root, Go 1.26; see tests/cluster)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,cluster]'
-	$(BIN)/python -m tests.cluster.build
+	$(BIN)/python -m tests.cluster.build kubernetes istio-$(or $(ISTIO),1.31)
 	$(BIN)/python -m pytest tests/cluster $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import-linter

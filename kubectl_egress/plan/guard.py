@@ -14,7 +14,7 @@ GENERATION: Steps = ("metadata", "generation")
 def workload_patch(before: Body, after: Body) -> tuple[PatchOperation, ...]:
     """Tests first (generation, container and entry names, old values), then the changes.
 
-    A JSON patch cannot test that something is absent; `metadata.generation`, which moves with every change of the
+    A JSON patch tests an absent member by `null` only where its parent is there; `metadata.generation`, which moves with every change of the
     spec and with nothing else, stands for it.
     """
     changes = patch_between(before, after)
