@@ -330,6 +330,15 @@ def test_what_somebody_else_changed_is_left_alone_and_said() -> None:
     assert [finding.code for finding in plan.findings] == ["changed-since"]
 
 
+def test_an_undo_that_would_leave_a_call_in_clear_is_refused() -> None:
+    world = World(deployment("shop", env={"API": "https://httpbin.org/a"}))
+    world.do(migration(world, HTTPBIN).steps)
+    env = world.objects[Ref("Deployment", NAMESPACE, "shop")]["spec"]["template"]["spec"]["containers"][0]["env"]
+    env[0]["value"] = "http://httpbin.org/a http://httpbin.org/b"
+    with pytest.raises(EgressError, match="in clear; nothing was changed"):
+        plan_undo(world.survey(), [HTTPBIN])
+
+
 def test_a_workload_added_later_is_undone_alone() -> None:
     world = World(curl())
     world.do(migration(world, HTTPBIN).steps)

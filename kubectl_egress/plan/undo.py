@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kubectl_egress import kinds, paths, scan
+from kubectl_egress import kinds, paths, scan, urls
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import Journal, MeshRecord, from_config_map
 from kubectl_egress.model import (
@@ -51,6 +51,7 @@ def plan_undo(survey: Survey, hosts: Sequence[Host], workloads: frozenset[Ref] |
         for workload in survey.workloads
         if (undo := undo_caller(workload, chosen, remaining, survey.config_maps)) is not None
     ]
+    _refuse_clear(undone, hosts)
     steps = [
         phase_step(journals[host], "undoing", survey)
         for host in hosts
@@ -75,6 +76,19 @@ def plan_undo(survey: Survey, hosts: Sequence[Host], workloads: frozenset[Ref] |
         steps=tuple(replace(step, order=order) for order, step in enumerate(steps, 1)),
         findings=tuple(findings),
     )
+
+
+def _refuse_clear(undone: Sequence[CallerUndo], hosts: Sequence[Host]) -> None:
+    """EgressError where a string that was changed since still calls a host in clear: without the alias it would leave so."""
+    for undo in undone:
+        texts = [text for body in (undo.after, *undo.copies) for _, text in paths.walk_strings(body)]
+        for host in [host for host in hosts if any(finding.host == host for finding in undo.left)]:
+            if any(not url.encrypted for text in texts for url in urls.occurrences(text, host.name)):
+                raise EgressError(
+                    f"{undo.workload.kind.lower()}/{undo.workload.name} was changed since, and would go on calling "
+                    f"http://{host.name}, in clear; nothing was changed",
+                    f"write https://{host.name} there by hand, and run the same command again",
+                )
 
 
 def _narrowed(journal: Journal, workloads: frozenset[Ref] | None) -> Journal:
