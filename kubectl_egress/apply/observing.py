@@ -11,7 +11,7 @@ from kubectl_egress.apply.pods import finished, terminating
 from kubectl_egress.cluster.proxies import read_snapshots
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.model import Body, Host, PodVerdict, Proxy, Ref, Verdict
-from kubectl_egress.verify import Expected, decided, judge, judge_pod
+from kubectl_egress.verify import Baseline, Expected, decided, judge, judge_pod
 
 if TYPE_CHECKING:
     from kubectl_egress.cluster import Cluster
@@ -23,12 +23,18 @@ Pairs = Sequence[tuple[Host, Ref]]
 
 
 def observe(
-    cluster: Cluster, pairs: Pairs, window: float, say: Callable[[str], None], *, latency: bool = False
+    cluster: Cluster,
+    pairs: Pairs,
+    window: float,
+    say: Callable[[str], None],
+    *,
+    latency: bool = False,
+    baselines: Mapping[Host, Baseline] | None = None,
 ) -> tuple[Verdict, ...]:
     """One verdict for each pair, as soon as all are certain, at latest after `window` seconds.
 
     `latency`: go on until the latencies of the window are there too, which Envoy merges every 5 s.
-    `before` of a pod is the first look at it: a pod that appears in the window counts from then on.
+    `baselines`: how the calls went before, by host. `before` of a pod is the first look at it: a pod that appears in the window counts from then on.
     """
     hosts = tuple(dict.fromkeys(host for host, _ in pairs))
     workloads = tuple(dict.fromkeys(workload for _, workload in pairs))
@@ -41,7 +47,9 @@ def observe(
         now = _look(cluster, pods, hosts)
         for ref, proxy in now.items():
             first.setdefault(ref, proxy)
-        verdicts = tuple(_judge(host, workload, pods[workload], first, now) for host, workload in pairs)
+        verdicts = tuple(
+            _judge(host, workload, pods[workload], first, now, (baselines or {}).get(host)) for host, workload in pairs
+        )
         if decided(verdicts, latency=latency) or time.monotonic() - started >= window:
             return verdicts
         say(f"watching the proxies: {_undecided(verdicts)}")
@@ -59,13 +67,18 @@ def _look(cluster: Cluster, pods: Mapping[Ref, tuple[Body, ...]], hosts: Sequenc
 
 
 def _judge(
-    host: Host, workload: Ref, pods: Sequence[Body], first: Mapping[Ref, Proxy], now: Mapping[Ref, Proxy]
+    host: Host,
+    workload: Ref,
+    pods: Sequence[Body],
+    first: Mapping[Ref, Proxy],
+    now: Mapping[Ref, Proxy],
+    baseline: Baseline | None,
 ) -> Verdict:
     judged: list[PodVerdict] = []
     for pod in pods:
         ref = Ref("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
         aliases = alias_addresses(pod, host)
-        judged.append(judge_pod(host, first[ref], now[ref], Expected.of(host, tuple(aliases))))
+        judged.append(judge_pod(host, first[ref], now[ref], Expected.of(host, tuple(aliases)), baseline))
     closed = bool(pods) and all(alias_addresses(pod, host) for pod in pods)
     return judge(host, workload, judged, closed)
 

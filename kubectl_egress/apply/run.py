@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kubectl_egress.apply import waiting, writing
 from kubectl_egress.apply.observing import observe
 from kubectl_egress.errors import RefusedError
-from kubectl_egress.model import Action, Judgement, Outcome, Plan, Ref, Step, Verdict, Wait
+from kubectl_egress.journal import from_config_map, is_journal
+from kubectl_egress.model import Action, Host, Judgement, Outcome, Plan, Ref, Step, Verdict, Wait
+from kubectl_egress.verify import Baseline
 
 if TYPE_CHECKING:
     from kubectl_egress.cluster import Cluster
@@ -67,11 +69,17 @@ def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> O
 
 def _verified(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> Outcome:
     pairs = [(host, workload) for host in plan.hosts for workload in step.workloads]
-    verdicts = observe(cluster, pairs, conditions.window, conditions.say)
+    verdicts = observe(cluster, pairs, conditions.window, conditions.say, baselines=_baselines(plan))
     bad = [verdict for verdict in verdicts if not acceptable(verdict, conditions.calling)]
     if bad:
         raise NotProvenError(bad)
     return Outcome(step, True, ", ".join(_said(one, len(step.workloads) > 1) for one in verdicts))
+
+
+def _baselines(plan: Plan) -> Mapping[Host, Baseline]:
+    """How the calls went before, as the plan's journals have it."""
+    journals = (from_config_map(step.after) for step in plan.steps if step.after is not None and is_journal(step.after))
+    return {journal.host: Baseline.of(journal.baseline) for journal in journals}
 
 
 def _said(verdict: Verdict, several: bool) -> str:

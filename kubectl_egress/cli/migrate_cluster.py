@@ -24,7 +24,7 @@ from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
 from kubectl_egress.errors import EgressError, UnreachableError
 from kubectl_egress.model import CallSite, Finding, Host, Plan, ProxyUnread, Ref, Survey, Wait
-from kubectl_egress.plan import MigrationRequest, calling, plan_migration
+from kubectl_egress.plan import MigrationRequest, baselines, calling, plan_migration
 from kubectl_egress.report import plan_question
 from kubectl_egress.urls import parse_host
 
@@ -88,6 +88,7 @@ def make_plan(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         fail_open=choice.fail_open,
         workloads=workloads,
+        baseline=baselines(seen, sites, hosts),
     )
     plan = plan_migration(seen, sites, _concerning(found, workloads), request)
     left = [site for site in sites if site.server in hosts and (workloads is None or site.workload in workloads)]

@@ -14,6 +14,7 @@ from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError
 from kubectl_egress.model import Host, Ref, Survey, Verdict
 from kubectl_egress.urls import parse_host
+from kubectl_egress.verify import Baseline
 
 
 def verdicts_of(
@@ -25,7 +26,9 @@ def verdicts_of(
     try:
         seen = survey(cluster, live=False)
         refuse_blind(seen)
-        return observe(cluster, _pairs(seen, asked), parse_timeout(window) or 0.0, say, latency=True)
+        before = {journal.host: Baseline.of(journal.baseline) for journal in journals_of(seen)}
+        seconds = parse_timeout(window) or 0.0
+        return observe(cluster, _pairs(seen, asked), seconds, say, latency=True, baselines=before)
     finally:
         cluster.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubectl_egress.plan.calling import calling
+from kubectl_egress.plan.calling import baselines, calling
 from kubectl_egress.plan.file_edits import FileChange, FilePlan, egress_file, plan_files
 from kubectl_egress.plan.migration import MigrationRequest, plan_migration
 from kubectl_egress.plan.undo import plan_undo
@@ -11,6 +11,7 @@ __all__ = [
     "FileChange",
     "FilePlan",
     "MigrationRequest",
+    "baselines",
     "calling",
     "egress_file",
     "plan_files",

@@ -35,7 +35,7 @@ def undo_caller(
     for journal, record in records:
         for site in record.sites:
             if site.object == workload.ref:
-                body, why = _undo_site(body, site, journal.host)
+                body, why = undo_site(body, site, journal.host)
                 left += [_left(why, journal.host, workload.ref, site)] if why else []
         addresses = (journal.alias, mesh.alias_address_v6(journal.alias)) if journal.alias else ()
         body = without_aliases(body, workload.ref.kind, addresses, journal.host)
@@ -88,16 +88,16 @@ def _undo_copy(
     for journal, record in records:
         for site in record.sites:
             if site.object == original:
-                content, why = _undo_site(content, site, journal.host)
+                content, why = undo_site(content, site, journal.host)
                 left += [(why, journal.host, site)] if why else []
     made = named_copy(copy, content)
     there = Ref("ConfigMap", workload.namespace, made["metadata"]["name"]) in config_maps
     return made["metadata"]["name"], None if there else made, left
 
 
-def _undo_site(body: Body, site: SiteRecord, host: Host) -> tuple[Body, str]:
+def undo_site(body: Body, site: SiteRecord, host: Host) -> tuple[Body, str]:
     """The object with one URL put back, or the reason why it was left as it is."""
-    steps = _moved(body, site)
+    steps = where_now(body, site)
     if steps is None:
         return body, "it is not there any more"
     text = paths.get(body, steps)
@@ -117,7 +117,7 @@ def _undo_site(body: Body, site: SiteRecord, host: Host) -> tuple[Body, str]:
         return body, "its URL is not what the migration made of it"
 
 
-def _moved(body: Body, site: SiteRecord) -> Steps | None:
+def where_now(body: Body, site: SiteRecord) -> Steps | None:
     """Where the site's string stands now: containers and env entries may have changed places."""
     steps: Steps = ()
     names = iter((site.container, site.entry))

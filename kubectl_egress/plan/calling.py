@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from kubectl_egress.model import CallSite, Host, ProxySnapshot, Ref, Survey, Workload
+from kubectl_egress.verify import measure
 
 TLS_PORT = 443
 
@@ -16,6 +18,17 @@ def calling(survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]) 
     workload calls no other external host that those could have been for.
     """
     return frozenset(workload.ref for workload in survey.workloads if _has_called(workload, survey, sites, hosts))
+
+
+def baselines(survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]) -> Mapping[Host, Mapping[str, Any]]:
+    """By host: how its callers' calls went until now, for the journal."""
+    found = {}
+    for host in hosts:
+        workloads = [one for one in survey.workloads if any(s.workload == one.ref and s.server == host for s in sites)]
+        called = {site.server for site in sites if site.workload in {one.ref for one in workloads}}
+        proxies = [said for workload in workloads for said in _snapshots(workload, survey)]
+        found[host] = measure(host, proxies, alone=called <= {host})
+    return found
 
 
 def _has_called(workload: Workload, survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from kubectl_egress.verify.baseline import Baseline, measure
 from kubectl_egress.verify.configured import Expected, configured
-from kubectl_egress.verify.judgement import Baseline, decided, judge, judge_pod
+from kubectl_egress.verify.judgement import decided, judge, judge_pod
 from kubectl_egress.verify.latency import percentiles
 
-__all__ = ["Baseline", "Expected", "configured", "decided", "judge", "judge_pod", "percentiles"]
+__all__ = ["Baseline", "Expected", "configured", "decided", "judge", "judge_pod", "measure", "percentiles"]

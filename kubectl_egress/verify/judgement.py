@@ -22,24 +22,15 @@ What the server itself answers (404, 500) is its business, and shows by code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kubectl_egress.model import Host, Judgement, PodVerdict, Proxy, ProxyUnread, Ref, RequestSeries, Verdict
+from kubectl_egress.verify.baseline import Baseline
 from kubectl_egress.verify.configured import Expected, configured, shown
+from kubectl_egress.verify.latency import percentiles
 from kubectl_egress.verify.traffic import Traffic, by_code, flags_of, total, traffic
 
 _WORST_LAST = tuple(Judgement)
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """How the calls went before."""
-
-    failed_share: float = 0.0
-    """Requests that failed on the way, of all."""
-    error_share: float | None = None
-    """4xx and 5xx of the server, of all answers; None: not known, since the application encrypted."""
 
 
 def judge_pod(
@@ -57,7 +48,10 @@ def judge_pod(
         pod=after.pod,
         judgement=judgement,
         reason=f"{reason} (since the proxy restarted)" if found.restarted else reason,
-        evidence=_evidence({"ok": is_configured, "reason": problem, **evidence}, found),
+        evidence={
+            **_evidence({"ok": is_configured, "reason": problem, **evidence}, found),
+            **_compared(found, baseline or Baseline()),
+        },
         by_code=by_code(found.requests),
         buckets=found.buckets,
     )
@@ -139,6 +133,23 @@ def _evidence(is_configured: Mapping[str, Any], found: Traffic) -> Mapping[str, 
         },
         "notLeaking": {"ok": not found.leaks, "leaks": list(found.leaks)},
     }
+
+
+def _compared(found: Traffic, baseline: Baseline) -> Mapping[str, Any]:
+    """Before and now in numbers, where the migration's journal has what was before."""
+    if baseline.measured is None:
+        return {}
+    ended = total(found.answered) + total(found.failed)
+    errors = total(one for one in found.answered if one.code[:1] in ("4", "5"))
+    now = {
+        "unit": "requests",
+        "count": ended,
+        "failed": total(found.failed),
+        "failedShare": total(found.failed) / ended if ended else None,
+        "errorShare": errors / total(found.answered) if found.answered else None,
+        "latencyMs": dict(percentiles(found.buckets)) if found.buckets else None,
+    }
+    return {"before": dict(baseline.measured), "now": now}
 
 
 def judge(host: Host, workload: Ref, pods: Sequence[PodVerdict], fails_closed: bool) -> Verdict:

@@ -24,7 +24,7 @@ _UNSENT = frozenset(
     {"UH", "UF", "UO", "NR", "NC", "DF", "NFCF", "RFCF", "RL", "RLSE", "UAEX", "FI", "OM", "DO", "UDO", "URX"}
 )
 # With these, Envoy answered in the server's place, or the connection to it broke. Not DC and DPE, the application's own.
-_PROXY_MADE = _UNSENT | {"DT", "UT", "LR", "UR", "UC", "UPE", "UMSDR", "IH", "SI", "DR"}
+PROXY_MADE = _UNSENT | {"DT", "UT", "LR", "UR", "UC", "UPE", "UMSDR", "IH", "SI", "DR"}
 
 _BLACK_HOLE = "BlackHoleCluster"
 _PASSTHROUGH = ("PassthroughCluster", "AllowAnyDynamicDNSCluster")
@@ -85,7 +85,7 @@ def traffic(host: Host, before: ProxySnapshot, after: ProxySnapshot, expected: E
     clear = _clear(after)
     leaked = [one for one in series if one.service_name in clear and _left(one, expected)]
     rest = [one for one in series if one not in leaked]
-    failed = [one for one in rest if one.service_name in (_BLACK_HOLE, *clear) or flags_of(one) & _PROXY_MADE]
+    failed = [one for one in rest if one.service_name in (_BLACK_HOLE, *clear) or flags_of(one) & PROXY_MADE]
     abandoned = [one for one in rest if one not in failed and one.code in ("0", "")]
     sent = tuple(one for upstream in _encrypting(host, after) for one in _difference(upstream, start))
     in_window = buckets_between(host, start, after)
