@@ -150,6 +150,46 @@ def test_braces_in_strings_are_nobody_s_template() -> None:
     assert parse(text, "a.yaml")[0].body["data"]["more"] == "{{ $value }}\n"
 
 
+DEFINITION = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: c}\nspec: {a: b}\n"
+
+
+@pytest.mark.parametrize("marker", ["---\n", "--- # the next\n", "---\r\n"])
+@pytest.mark.parametrize("before", ["", "---\n", "# about it\n---\n"])
+def test_definitions_of_resources_are_counted_and_not_read(before: str, marker: str) -> None:
+    text = f"{before}{DEFINITION}{marker}{HEAD}  x: https://a.b/\n{marker}{DEFINITION}---\n{HEAD}  x: z\n"
+    plain = text.replace("CustomResourceDefinition", "SomethingElse")
+    whole = [document for document in parse(plain, "a.yaml") if document.ref.kind == "ConfigMap"]
+    assert list(parse(text, "a.yaml")) == whole
+    assert [document.index for document in whole] == [1, 3]
+    addresses = [(document.index, ("data", "x")) for document in whole]
+    assert lines(text, addresses) == lines(plain, addresses)
+    assert rewritten(text) == text.replace("https", "http")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEAD}  x: |\n    kind: CustomResourceDefinition\n",
+        f"{HEAD}  x: 'CustomResourceDefinition'\n",
+        f"%YAML 1.1\n---\n{HEAD}  x: CustomResourceDefinition\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  x: |\n\n    kind: CustomResourceDefinition\n",
+    ],
+)
+def test_what_only_speaks_of_a_definition_is_read(text: str) -> None:
+    assert [document.ref.kind for document in parse(text, "a.yaml")] == ["ConfigMap"]
+
+
+def test_an_anchor_may_be_set_again_and_characters_may_be_halved() -> None:
+    (document,) = parse(f'{HEAD}  x: &a one\n  y: &a two\n  z: *a\n  e: "\\ud83d\\ude00"\n', "a.yaml")
+    assert document.body["data"] == {"x": "one", "y": "two", "z": "two", "e": "\U0001f600"}
+
+
+def test_what_is_nested_for_fun_is_refused_wherever_it_is_noticed() -> None:
+    for depth in (600, 20_000):
+        with pytest.raises(ManifestError, match="nested too deeply"):
+            parse(f"{HEAD}  x: " + "[" * depth + "]" * depth, "a.yaml")
+
+
 # ---- splice ---------------------------------------------------------------------------------------------------------
 
 

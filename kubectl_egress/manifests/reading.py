@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kubectl_egress.manifests.nodes import compose, descend, objects_of
 from kubectl_egress.manifests.values import Values
 from kubectl_egress.model import Document, Ref, Steps
 
+# At the beginning of a line it always parts two documents (YAML 1.1, 9.2), inside a block scalar too.
+_MARKER = re.compile(r"^---[^\S\n]*(?:#.*)?$\n?", re.MULTILINE)
+_KIND = re.compile(r"^(?:---.*|kind:.*|%.*|\.\.\..*)$", re.MULTILINE)
+_DEFINITION = re.compile(r"kind:[ \t]*([\"']?)CustomResourceDefinition\1[ \t\r]*(?:#.*)?")
+
 
 def parse(text: str, file: str) -> tuple[Document, ...]:
     """The Kubernetes objects of a YAML or JSON text; the items of a `kind: List` one by one; the rest is ignored.
 
     `Document.index` counts every document of the text, and each item of a List. ManifestError, with file and line,
-    for broken YAML, for duplicate keys and for templates that are not rendered yet.
+    for broken YAML, for duplicate keys and for templates that are not rendered yet. CustomResourceDefinitions, most of
+    the text of many a chart, are not read and not among the objects.
     """
     documents: list[Document] = []
+    text = _without_definitions(text)
     for index, node in enumerate(objects_of(compose(text, file))):
         body = Values(text, file).value(node)
         reference = _reference(body)
@@ -35,8 +43,30 @@ def _reference(body: Any) -> Ref | None:
     return Ref(kind, str(metadata.get("namespace") or ""), name, api_version)
 
 
+def _without_definitions(text: str) -> str:
+    """The text with an empty object, and as many lines, in place of each CustomResourceDefinition of its own."""
+    if "CustomResourceDefinition" not in text:
+        return text
+    parts, position = [], 0
+    for start, end in _documents(text):
+        found = _KIND.findall(text, start, end)
+        if len(found) == 1 and _DEFINITION.fullmatch(found[0]):
+            parts += [text[position:start], "{}", "\n" * text.count("\n", start, end)]
+            position = end
+    return "".join([*parts, text[position:]])
+
+
+def _documents(text: str) -> Iterator[tuple[int, int]]:
+    """Where the documents of a text begin and end, without the markers between them."""
+    start = 0
+    for marker in _MARKER.finditer(text):
+        yield start, marker.start()
+        start = marker.end()
+    yield start, len(text)
+
+
 def lines(text: str, addresses: Iterable[tuple[int, Steps]]) -> dict[tuple[int, Steps], int]:
     """The line, from 1, at which each address (document index, steps) begins; those that are not there are left out."""
-    objects = list(objects_of(compose(text, "")))
+    objects = list(objects_of(compose(_without_definitions(text), "")))
     found = ((address, descend(objects, *address)) for address in addresses)
     return {address: node.start_mark.line + 1 for address, node in found if node is not None}

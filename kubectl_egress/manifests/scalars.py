@@ -120,6 +120,7 @@ _WORDS = {
     **dict.fromkeys(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"), True),
     **dict.fromkeys(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"), False),
 }
+_BEGINS_OTHER = frozenset({"", *"+-.0123456789", *(word[0] for word in _WORDS if word)})
 _INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9A-Fa-f_]+|[1-9][0-9_]*|0)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?")
 # Only other readers of YAML 1.1 take these for something else than a string.
@@ -131,6 +132,8 @@ _OTHERWISE_READ = re.compile(
 
 def plain_value(text: str) -> str | int | float | bool | None:
     """What an unquoted scalar means to kubectl, which reads YAML 1.1 as sigs.k8s.io/yaml does: no dates, no base 60."""
+    if text[:1] not in _BEGINS_OTHER:
+        return text
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):

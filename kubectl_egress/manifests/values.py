@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ruamel.yaml.nodes import ScalarNode, SequenceNode
+from yaml.nodes import ScalarNode, SequenceNode
 
 from kubectl_egress.errors import ManifestError
-from kubectl_egress.manifests.nodes import Node, is_merge, template_error
+from kubectl_egress.manifests.nodes import Node, is_merge, nested_error, template_error
 from kubectl_egress.manifests.scalars import joined_surrogates, plain_value
 
 # go-yaml refuses documents that consist of aliases for the most part; so do we, well before memory ends.
@@ -25,7 +25,10 @@ class Values:
 
     def value(self, node: Node) -> Any:
         """The value of a node. ManifestError for what JSON cannot hold."""
-        return self._sized(node)[0]
+        try:
+            return self._sized(node)[0]
+        except RecursionError as error:
+            raise nested_error(self._file) from error
 
     def _sized(self, node: Node) -> tuple[Any, int]:
         """The value, and how many nodes it has with every alias counted in full."""
@@ -83,9 +86,12 @@ def _key(value: Any) -> str:
 
 def scalar_value(node: Node, text: str) -> str | int | float | bool | None:
     """What a scalar node means: quoted and block scalars are strings, and so is what the tag `!!str` says."""
-    if node.style is not None or _source(node, text).startswith(("!!str", "!!binary", "! ")):
+    if node.style:
         return joined_surrogates(str(node.value)) if node.style == '"' else str(node.value)
-    return plain_value(node.value)
+    value = plain_value(node.value)
+    if not isinstance(value, str) and _source(node, text).startswith(("!!str", "!!binary", "! ")):
+        return str(node.value)
+    return value
 
 
 def _source(node: Node, text: str) -> str:
