@@ -327,6 +327,11 @@ class MeshSettings:
     include_ip_ranges: str = "*"
     exclude_ip_ranges: str = ""
     cluster_domain: str = "cluster.local"
+    interception_mode: str = "REDIRECT"
+    inject_everywhere: bool = False
+    """Whether namespaces without a label get sidecars (`enableNamespacesByDefault`)."""
+    injection_disabled: bool = False
+    """Whether pods get a sidecar only if their own template asks for it (the injector's `policy: disabled`)."""
     known: bool = False
     """Whether they were read, or are the defaults."""
 
@@ -392,6 +397,20 @@ class Action(StrEnum):
     DELETE = "delete"
     WAIT = "wait"
     VERIFY = "verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Origination:
+    """How the sidecar is to call the hosts of a migration; the defaults change nothing for client and server."""
+
+    retries: int = 0
+    route_timeout: str = ""
+    """How long a request may take, as Istio writes durations (`15s`); empty: as long as it takes."""
+    http2: bool = False
+    """Whether the sidecar speaks HTTP/2 to the server."""
+
+
+AS_BEFORE = Origination()
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def survey_of(
         workloads=workloads,
         config_maps=found,
         mesh_objects=tuple(objects),
-        settings=settings or MeshSettings(),
+        settings=settings or MeshSettings(known=True),
         **more,
     )
     return survey, tuple(site for workload in workloads for site in scan(workload.document, found))

@@ -36,7 +36,7 @@ class Case:
     name: str
     make: Callable[[], tuple[Survey, tuple[CallSite, ...]]]
     hosts: tuple[Host, ...] | None = None
-    options: Mapping[str, bool] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def shop(**template: Any) -> dict[str, Any]:
@@ -66,7 +66,9 @@ POD = Ref("Pod", NAMESPACE, "shop-1")
 
 def case(name: str, *bodies: Body, hosts: tuple[Host, ...] | None = None, **survey: Any) -> Case:
     """A case of workloads; `fail_open` is the check's, the rest the survey's."""
-    options: dict[str, bool] = {key: survey.pop(key) for key in ("fail_open", "migrating") if key in survey}
+    options: dict[str, Any] = {
+        key: survey.pop(key) for key in ("fail_open", "migrating", "origination") if key in survey
+    }
     return Case(name, lambda: survey_of(*(bodies or (shop(),)), **survey), hosts, options)
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from kubectl_egress.errors import EgressError
 from kubectl_egress.findings import codes, explain, ignorable
-from kubectl_egress.findings.rows import ROWS, Row
+from kubectl_egress.findings.row import Row
+from kubectl_egress.findings.rows import ROWS
 from kubectl_egress.model import Severity
-from tests.findings_cases import SILENT, TRIGGERS
+from tests.findings_preflight_cases import SILENT, TRIGGERS
 
 # docs: the names of the design, as a user types them after `explain`.
 BLOCK = [

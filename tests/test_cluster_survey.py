@@ -285,7 +285,7 @@ VALUES = {"global": {"proxy": {"includeIPRanges": "10.0.0.0/8", "excludeOutbound
         (
             MESH_CONFIG,
             json.dumps(VALUES),
-            MeshSettings("mesh-root", "REGISTRY_ONLY", True, True, "", "80", "10.0.0.0/8", "", "corp", True),
+            MeshSettings("mesh-root", "REGISTRY_ONLY", True, True, "", "80", "10.0.0.0/8", "", "corp", known=True),
         ),
     ],
 )
@@ -293,6 +293,29 @@ def test_mesh_settings(mesh: str | None, values: str | None, settings: MeshSetti
     one = None if mesh is None else build.config_map("istio", {"mesh": mesh})
     other = None if values is None else build.config_map("istio-sidecar-injector", {"values": values})
     assert mesh_settings(one, other) == settings
+
+
+def test_injector_and_interception_are_read() -> None:
+    mesh = build.config_map("istio", {"mesh": "defaultConfig:\n  interceptionMode: NONE\n"})
+    values = json.dumps({"sidecarInjectorWebhook": {"enableNamespacesByDefault": True}})
+    config = "defaultTemplates: [sidecar]\npolicy: disabled\ntemplates:\n  sidecar: |\n    policy: enabled\n"
+    injector = build.config_map("istio-sidecar-injector", {"values": values, "config": config})
+    assert mesh_settings(mesh, injector) == MeshSettings(
+        interception_mode="NONE", inject_everywhere=True, injection_disabled=True, known=True
+    )
+
+
+def test_a_revision_s_tag_means_the_revision_that_injected_the_pods(shop: Shop, cluster: Cluster) -> None:
+    metadata = {"name": "shop", "labels": {"istio.io/rev": "stable"}}
+    shop.put("v1", "namespaces/shop", Answer({"kind": "Namespace", "metadata": metadata}), "")
+    shop.has("StatefulSet", build.workload("StatefulSet", "db", "shop"))
+    injected = pod("db-0", "StatefulSet", "db")
+    injected["metadata"]["annotations"] = {"istio.io/rev": "1-31"}
+    shop.has("Pod", injected)
+    system = "/api/v1/namespaces/istio-system/configmaps"
+    shop.api.on("GET", f"{system}/istio-1-31", Answer(build.config_map("istio-1-31", {"mesh": MESH_CONFIG})))
+    shop.api.on("GET", f"{system}/istio-sidecar-injector-1-31", Answer(build.config_map("x", {"values": "{}"})))
+    assert survey(cluster, live=False).settings.root_namespace == "mesh-root"
 
 
 def test_settings_are_those_of_the_namespace_s_revision(shop: Shop, cluster: Cluster) -> None:

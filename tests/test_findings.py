@@ -12,7 +12,8 @@ from kubectl_egress.findings import check
 from kubectl_egress.model import Finding, Host, Severity
 from tests.build import NAMESPACE, deployment, pod
 from tests.build_mesh import HOST, codes_of, entry, rule, survey_of, tls_on_80
-from tests.findings_cases import SILENT, TRIGGERS, URL, Case, case, denied, scripted, shop
+from tests.findings_cases import URL, Case, case, denied, scripted, shop
+from tests.findings_preflight_cases import SILENT, TRIGGERS
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,7 @@ def mesh_settings(mesh: Body | None, injector: Body | None) -> MeshSettings:
             outbound_mode=str(_part(config, "outboundTrafficPolicy").get("mode") or settings.outbound_mode),
             dns_capture=_true(metadata.get("ISTIO_META_DNS_CAPTURE")),
             auto_allocate=_true(metadata.get("ISTIO_META_DNS_AUTO_ALLOCATE")),
+            interception_mode=str(_part(config, "defaultConfig").get("interceptionMode") or settings.interception_mode),
         )
     if values is not None:
         mesh_wide = _part(values, "global")
@@ -42,6 +44,8 @@ def mesh_settings(mesh: Body | None, injector: Body | None) -> MeshSettings:
             include_ip_ranges=_text(proxy, "includeIPRanges", settings.include_ip_ranges),
             exclude_ip_ranges=_text(proxy, "excludeIPRanges", settings.exclude_ip_ranges),
             cluster_domain=_text(proxy, "clusterDomain", settings.cluster_domain),
+            inject_everywhere=_true(_part(values, "sidecarInjectorWebhook").get("enableNamespacesByDefault")),
+            injection_disabled=_policy(injector) == "disabled",
         )
     return settings
 
@@ -71,6 +75,12 @@ def _values(config_map: Body | None) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def _policy(injector: Body | None) -> str:
+    """The injector's policy; its `config` is YAML whose templates, by far the most of it, need not be read."""
+    found = re.search(r"^policy:[ \t]*(\w+)", str((injector or {}).get("data", {}).get("config", "")), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _part(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:

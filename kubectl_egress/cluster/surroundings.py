@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from kubectl_egress import kinds
 from kubectl_egress.cluster.cluster import Cluster
@@ -80,10 +80,20 @@ def _everywhere_or_near(cluster: Cluster, resource: ApiResource, namespace: str 
     return together([everywhere, *near])
 
 
-def settings_of(cluster: Cluster, namespaces: Sequence[Body]) -> tuple[MeshSettings, tuple[Denied, ...]]:
-    """Mesh-wide settings of the control plane that the namespace asks for."""
+def revision_asked(namespaces: Iterable[Body]) -> str:
+    """The revision, or a tag of one, that the namespaces ask for; empty where they do not agree."""
     revisions = {_labels(body).get(REVISION_LABEL, "") for body in namespaces}
-    revision = revisions.pop() if len(revisions) == 1 else ""
+    return revisions.pop() if len(revisions) == 1 else ""
+
+
+def revision_injected(pods: Iterable[Body]) -> str:
+    """The revision that has injected the pods, as the injector notes it: never a tag; empty where they do not agree."""
+    noted = {(body["metadata"].get("annotations") or {}).get(REVISION_LABEL, "") for body in pods} - {""}
+    return noted.pop() if len(noted) == 1 else ""
+
+
+def settings_of(cluster: Cluster, revision: str) -> tuple[MeshSettings, tuple[Denied, ...]]:
+    """Mesh-wide settings of a revision's control plane."""
     found: list[Body | None] = []
     denied: list[Denied] = []
     for name in config_map_names(revision):

@@ -16,6 +16,8 @@ from kubectl_egress.cluster.surroundings import (
     journals_and_others,
     mesh_of,
     namespaces_of,
+    revision_asked,
+    revision_injected,
     settings_of,
 )
 from kubectl_egress.cluster.targets import Selection, Target, select
@@ -119,12 +121,15 @@ def _gather(
     chosen = [pool.submit(_workloads, cluster, one, namespace, selector, between) for one in selections]
     mesh = pool.submit(mesh_of, cluster, namespace)
     namespaces = spaces.result()
-    mesh_wide = pool.submit(settings_of, cluster, namespaces.items)
+    mesh_wide = pool.submit(settings_of, cluster, revision_asked(namespaces.items))
     bodies = [future.result() for future in chosen]
     workloads = tuple(document(body) for read in bodies for body in read.items)
     _check_names(selections, workloads, namespace, bodies)
     config_maps = pool.submit(config_maps_of, cluster, namespace, workloads).result()
     settings, unread = mesh_wide.result()
+    injected = revision_injected(pods.result().items)
+    if not (settings.known or unread) and injected:
+        settings, unread = settings_of(cluster, injected)
     owned = {kind: future.result() for kind, future in between.items()}
     reads = [namespaces, pods.result(), *owned.values(), *bodies, mesh.result(), config_maps]
     return _Found(

@@ -28,6 +28,12 @@ def no_permission(scope: Scope) -> Iterator[Found]:
             severity=Severity.BLOCK if needed else Severity.WARN,
         )
     yield from _proxies(scope)
+    if scope.survey.live and scope.callers and not scope.survey.settings.known and not groups:
+        yield Found(
+            "the mesh-wide settings of Istio were not found (ConfigMaps istio and istio-sidecar-injector): its defaults are assumed",
+            "see that nothing mesh-wide leaves ports 80 and 443 out of the redirect, if somebody else runs istiod",
+            severity=Severity.WARN,
+        )
 
 
 _CHOOSE = "install Istio, or choose a cluster that has it: kubectl config get-contexts"

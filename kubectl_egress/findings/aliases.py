@@ -8,9 +8,11 @@ from typing import Any
 
 from kubectl_egress import mesh, paths
 from kubectl_egress.findings.scope import Caller, Found, Scope
+from kubectl_egress.findings.settings import command_lines, has_option
 from kubectl_egress.model import Host, ProxySnapshot, Ref, Steps
 
 HOSTS_FILE = "/etc/hosts"
+_RESOLVERS = ("--resolve", "--connect-to", "--doh-url", "--dns-servers")
 
 
 # ---- other-port -----------------------------------------------------------------------------------------------------
@@ -106,6 +108,24 @@ def fails_open(scope: Scope) -> Iterator[Found]:
         elif scope.survey.settings.outbound_mode == "ALLOW_ANY_DYNAMIC_DNS":
             reason = "the mesh resolves unknown hosts by itself (ALLOW_ANY_DYNAMIC_DNS), past the alias"
             yield Found(reason, remedy, None, host)
+    for caller in scope.callers:
+        for host in caller.hosts:
+            yield from _own_resolver(scope, caller, host)
+
+
+def _own_resolver(scope: Scope, caller: Caller, host: Host) -> Iterator[Found]:
+    """A command that looks its addresses up by itself, past the hosts file (curl's man page)."""
+    for line in command_lines(scope, caller, host):
+        if has_option(line, "", *_RESOLVERS):
+            yield Found(
+                "a command finds the host's address by itself (--resolve, --connect-to, --doh-url, --dns-servers), past the alias",
+                "take that option out of the command; or migrate with --fail-open if a request in clear is acceptable "
+                "when the sidecar is gone",
+                caller.ref,
+                host,
+                line.object,
+                line.steps,
+            )
 
 
 # ---- proxy-needs-host -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from kubectl_egress.findings.settings import (
 )
 from kubectl_egress.model import Host
 
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GLOBAL_AGENT_HTTP_PROXY", "GLOBAL_AGENT_HTTPS_PROXY")
 _CURL_PROXY = ("--proxy", "--preproxy", "--proxy1.0", "--socks4", "--socks4a", "--socks5", "--socks5-hostname")
 _JVM_PROXY = re.compile(r"-D(https?\.proxyHost|socksProxyHost)=")
 _JVM_EXCEPT = re.compile(r"""-Dhttp\.nonProxyHosts=["']?([^\s"']+)""")
@@ -29,6 +29,10 @@ _TRUST = (
     "CURL_CA_BUNDLE",
     "NODE_EXTRA_CA_CERTS",
     "AWS_CA_BUNDLE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "PIP_CERT",
+    "GIT_SSL_CAINFO",
+    "DENO_CERT",
 )
 # Where distributions keep the public CAs (istio pkg/security/security.go has the same list): no CA of one's own.
 _PUBLIC_BUNDLES = (
@@ -42,7 +46,8 @@ _PUBLIC_BUNDLES = (
     "/etc/ssl/cert.pem",
     "/usr/local/etc/ssl/cert.pem",
 )
-_NO_CHECK = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0"}
+_NO_CHECK = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0", "GIT_SSL_NO_VERIFY": "true"}
+_STRICTER = ("--pinnedpubkey", "--crlfile", "--cert-status")
 _KEEP = "leave this workload on https, or the sidecar would check by the public CAs"
 
 
@@ -143,6 +148,9 @@ def _trust_of_commands(scope: Scope, caller: Caller, host: Host) -> Iterator[Fou
         elif has_option(line, "", "--cacert", "--capath", "--ca-certificate", "--ca-directory"):
             message = "a command calls it with a CA of its own"
             remedy = f"take --cacert/--capath out if public CAs vouch for the host; otherwise {_KEEP}"
+        elif has_option(line, "", *_STRICTER):
+            message = "a command checks more of the certificate than the sidecar will (a pinned key, a CRL, OCSP)"
+            remedy = "leave this workload on https, or take the option out of the command"
         else:
             continue
         yield Found(message, remedy, caller.ref, host, line.object, line.steps)

@@ -1,14 +1,13 @@
-"""Whether the calls of a workload go through a sidecar at all: injection, redirection, captured ports, start order."""
+"""Whether the calls of a workload go through a sidecar at all: injection, redirection, start order."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator
 
-from kubectl_egress import kinds, mesh
+from kubectl_egress import kinds
 from kubectl_egress.findings.scope import PROXY_CONTAINER, Caller, Found, Scope
-from kubectl_egress.model import Body, MeshSettings
+from kubectl_egress.model import Body, Severity
 
 INJECT = "sidecar.istio.io/inject"
 REVISION = "istio.io/rev"
@@ -41,6 +40,27 @@ def no_sidecar(scope: Scope, caller: Caller) -> Iterator[Found]:
         )
     elif scope.survey.live and not caller.pods and not caller.pod_spec.get("hostNetwork"):
         yield from _would_not_be_injected(scope, caller)
+    else:
+        yield from _not_ready(caller)
+
+
+def _not_ready(caller: Caller) -> Iterator[Found]:
+    """Sidecars that run and are not ready: they have no configuration, or have lost it."""
+    waiting = [pod["metadata"]["name"] for pod in caller.pods if _proxy_status(pod).get("ready") is False]
+    if waiting:
+        which = f"pod {waiting[0]}" if len(waiting) == 1 else f"{len(waiting)} pods ({waiting[0]}, …)"
+        yield Found(
+            f"the sidecar of {which} is not ready",
+            f"wait until it is; kubectl logs {waiting[0]} -c {PROXY_CONTAINER} -n {caller.ref.namespace} says why it is not",
+            caller.ref,
+            severity=Severity.BLOCK if len(waiting) == len(caller.pods) else Severity.WARN,
+        )
+
+
+def _proxy_status(pod: Body) -> Body:
+    status = pod.get("status") or {}
+    states = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    return next((state for state in states if state.get("name") == PROXY_CONTAINER), {})
 
 
 def has_sidecar(pod: Body) -> bool:
@@ -58,7 +78,17 @@ def _would_not_be_injected(scope: Scope, caller: Caller) -> Iterator[Found]:
     space, pod = (namespace.get("metadata") or {}).get("labels") or {}, caller.metadata("labels")
     asked = str(pod.get(INJECT, "")).lower() == "true" or REVISION in pod
     disabled = space.get("istio-injection") == "disabled"
-    if not disabled and (asked or space.get("istio-injection") == "enabled" or REVISION in space):
+    settings = scope.survey.settings
+    covered = space.get("istio-injection") == "enabled" or REVISION in space or settings.inject_everywhere
+    if settings.injection_disabled and not disabled and covered and not asked:
+        yield Found(
+            "the injector's policy is disabled: a pod gets a sidecar only where its own template asks for one",
+            f'add the label {INJECT}: "true" to spec.template.metadata.labels',
+            caller.ref,
+            steps=caller.template_steps("metadata", "labels"),
+        )
+        return
+    if not disabled and (asked or covered):
         return
     yield Found(
         f"no pod of it runs, and neither its pod template nor the namespace {caller.ref.namespace} asks for a sidecar",
@@ -81,6 +111,12 @@ def not_intercepted(scope: Scope, caller: Caller) -> Iterator[Found]:
             "set sidecar.istio.io/interceptionMode to REDIRECT in the pod template",
             caller.ref,
             steps=caller.template_steps("metadata", "annotations"),
+        )
+    elif not mode and scope.survey.settings.interception_mode == "NONE" and "interceptionMode" not in config:
+        yield Found(
+            "the mesh's default interception mode is NONE: nothing is redirected to the sidecar",
+            "set sidecar.istio.io/interceptionMode to REDIRECT in the pod template's annotations",
+            caller.ref,
         )
     if "traffic.sidecar.istio.io/excludeInterfaces" in annotations:
         interfaces = annotations["traffic.sidecar.istio.io/excludeInterfaces"]
@@ -112,87 +148,6 @@ def _proxy_user(caller: Caller) -> Iterator[Found]:
                     caller.ref,
                     steps=(*steps, "securityContext", field),
                 )
-
-
-# ---- port-not-captured ----------------------------------------------------------------------------------------------
-
-# annotation (below traffic.sidecar.istio.io/) → field of MeshSettings, Helm value (below global.proxy)
-_CAPTURE = {
-    "excludeOutboundPorts": ("exclude_outbound_ports", "excludeOutboundPorts"),
-    "includeOutboundPorts": ("include_outbound_ports", "includeOutboundPorts"),
-    "excludeOutboundIPRanges": ("exclude_ip_ranges", "excludeIPRanges"),
-    "includeOutboundIPRanges": ("include_ip_ranges", "includeIPRanges"),
-}
-_PREFIX = "traffic.sidecar.istio.io/"
-
-
-def port_not_captured(scope: Scope, caller: Caller) -> Iterator[Found]:
-    """Ports 80 and 443, or the address that the alias leads to, are left out of the redirect.
-
-    In the order of Istio's rules: excluded ports, excluded addresses, included ports, included addresses; what is
-    included by port need not be by address (tools/istio-iptables/pkg/capture).
-    """
-    annotations, settings = caller.metadata("annotations"), scope.survey.settings
-    value = {name: _setting(annotations, settings, name) for name in _CAPTURE}
-    excluded = _items(value["excludeOutboundPorts"])
-    for port in (mesh.CLEAR_PORT, mesh.TLS_PORT):
-        if str(port) in excluded or "*" in excluded:
-            yield _uncaptured(caller, f"port {port} is not redirected to the sidecar", "excludeOutboundPorts", value)
-    target = "an address outside" if scope.fail_open else f"the alias's network {mesh.ALIAS_NETWORK}"
-    if _excludes(value["excludeOutboundIPRanges"], scope.fail_open):
-        yield _uncaptured(caller, f"{target} is not redirected to the sidecar", "excludeOutboundIPRanges", value)
-    included = _items(value["includeOutboundPorts"])
-    missing = [port for port in (mesh.CLEAR_PORT, mesh.TLS_PORT) if str(port) not in included and "*" not in included]
-    if missing and not _includes(value["includeOutboundIPRanges"], scope.fail_open):
-        ports = " and ".join(map(str, missing))
-        what = f"{target} is not among the addresses that are redirected to the sidecar (port {ports})"
-        yield _uncaptured(caller, what, "includeOutboundIPRanges", value)
-
-
-def _setting(annotations: Body, settings: MeshSettings, name: str) -> tuple[str, bool]:
-    """The value in effect, and whether the pod template says it (or the mesh)."""
-    if _PREFIX + name in annotations:
-        return str(annotations[_PREFIX + name]), True
-    return str(getattr(settings, _CAPTURE[name][0])), False
-
-
-def _uncaptured(caller: Caller, what: str, name: str, values: dict[str, tuple[str, bool]]) -> Found:
-    value, own = values[name]
-    where = f"annotation {_PREFIX}{name}" if own else f"mesh-wide setting global.proxy.{_CAPTURE[name][1]}"
-    change = f"take it out of {name}" if name.startswith("exclude") else f"add it to {name}"
-    return Found(
-        f'{what}: {where} is "{value}"',
-        f"{change} in the pod template's annotations" + ("" if own else " (they win over the mesh-wide setting)"),
-        caller.ref,
-        steps=caller.template_steps("metadata", "annotations", _PREFIX + name) if own else (),
-    )
-
-
-def _items(value: tuple[str, bool]) -> list[str]:
-    return [item.strip() for item in value[0].split(",") if item.strip()]
-
-
-def _networks(value: tuple[str, bool]) -> Iterator[ipaddress.IPv4Network]:
-    for item in _items(value):
-        try:
-            network = ipaddress.ip_network("0.0.0.0/0" if item == "*" else item, strict=False)
-        except ValueError:
-            continue  # the injector refuses it
-        if isinstance(network, ipaddress.IPv4Network):
-            yield network
-
-
-def _excludes(value: tuple[str, bool], anywhere: bool) -> bool:
-    """Whether an excluded range has addresses of the alias's network, or, without an alias, public ones."""
-    if anywhere:
-        return any(not network.is_private for network in _networks(value))
-    return any(network.overlaps(ipaddress.IPv4Network(mesh.ALIAS_NETWORK)) for network in _networks(value))
-
-
-def _includes(value: tuple[str, bool], anywhere: bool) -> bool:
-    """Whether the included ranges hold the alias's network, or, without an alias, everything."""
-    wanted = ipaddress.IPv4Network("0.0.0.0/0" if anywhere else str(mesh.ALIAS_NETWORK))
-    return any(wanted.subnet_of(network) for network in _networks(value))
 
 
 # ---- init-before-sidecar --------------------------------------------------------------------------------------------

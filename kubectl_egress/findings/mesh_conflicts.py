@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from kubectl_egress import mesh
 from kubectl_egress.findings.scope import Found, Scope, title
 from kubectl_egress.model import Body, Document, Host, Ref
+from kubectl_egress.proxy.routing import route_of
 
 _RAW = ("", "TCP", "MONGO", "MYSQL", "REDIS", "UDP")  # protocols that match by address alone
 _NOWHERE = (ipaddress.ip_network(mesh.ALIAS_NETWORK), ipaddress.ip_network(mesh.ALIAS_NETWORK_V6))
@@ -44,6 +45,37 @@ def rule_shadowed(scope: Scope) -> Iterator[Found]:
                 message += reason or "it is older, so its policy is the one in effect"
                 remedy = f"merge it into ours and delete it, or make it fit: {_show(rule.ref)}"
                 yield from _found(scope, host, namespace, rule, message, remedy)
+        yield from _rule_in_effect(scope, host, namespace, chosen)
+
+
+def _rule_in_effect(scope: Scope, host: Host, namespace: str, chosen: Document | None) -> Iterator[Found]:
+    """The proxies' own word, where the namespace's rule is there and another one is applied."""
+    for ref, proxy in scope.proxies(namespace) if chosen else ():
+        named = [one for one in proxy.upstreams if (one.host, one.port, one.subset) == (host.name, mesh.CLEAR_PORT, "")]
+        others = [one.config_source for one in named if one.config_source and not _names(one.config_source, chosen)]
+        # The oldest of rules that were merged gives them its name: another finding.
+        known = {rule.ref.name for rule in scope.naming("DestinationRule", host) if rule.ref.namespace == namespace}
+        if others and _object(others[0]).name not in known:
+            other = _object(others[0])
+            yield Found(
+                f"in pod {ref.name} {title(other)} is in effect for the host, not {title(chosen.ref) if chosen else ''}",
+                f"see why: {_show(other)}",
+                scope.workload_of(ref),
+                host,
+                other,
+            )
+
+
+def _object(source: str) -> Ref:
+    """`/apis/networking.istio.io/v1/namespaces/NS/destination-rule/NAME`, as istiod writes it, as a Ref."""
+    parts = source.strip("/").split("/")
+    kind = "".join(word.capitalize() for word in parts[-2].split("-")) if len(parts) > 3 else ""
+    return Ref(kind, parts[-3] if len(parts) > 3 else "", parts[-1])
+
+
+def _names(source: str, document: Document | None) -> bool:
+    found = _object(source)
+    return document is not None and (found.namespace, found.name) == (document.ref.namespace, document.ref.name)
 
 
 # ---- entry-conflict -------------------------------------------------------------------------------------------------
@@ -61,6 +93,24 @@ def entry_conflict(scope: Scope) -> Iterator[Found]:
             if reason and mesh.exported_to(entry, namespace):
                 remedy = f"change or delete it: {_show(entry.ref)}"
                 yield from _found(scope, host, namespace, entry, f"{title(entry.ref)} {reason}", remedy)
+        if not same:
+            yield from _unseen_entry(scope, host, namespace)
+
+
+def _unseen_entry(scope: Scope, host: Host, namespace: str) -> Iterator[Found]:
+    """The proxies know the host by an entry that could not be read: ports that one of our own would hide."""
+    for ref, proxy in scope.proxies(namespace):
+        ports = {one.port for one in proxy.upstreams if one.host == host.name and one.direction == "outbound"}
+        hidden = sorted(ports - {mesh.CLEAR_PORT, mesh.TLS_PORT})
+        if hidden:
+            yield Found(
+                f"pod {ref.name} knows port {', '.join(map(str, hidden))} of the host by an entry that could not be read; one of "
+                "this namespace would hide it",
+                "ask for the permission to list serviceentries in all namespaces, and look at that entry",
+                scope.workload_of(ref),
+                host,
+            )
+            return
 
 
 def _contradiction(scope: Scope, entry: Document, host: Host, namespace: str, chosen: Document | None) -> str:
@@ -137,6 +187,26 @@ def route_conflict(scope: Scope) -> Iterator[Found]:
             message = f"{title(route.ref)} routes the host already, and only one VirtualService of a host is used"
             remedy = f"take the host out of it, or bind it to gateways alone (spec.gateways): {_show(route.ref)}"
             yield from _found(scope, host, namespace, route, message, remedy)
+        yield from _route_in_effect(scope, host, namespace)
+
+
+def _route_in_effect(scope: Scope, host: Host, namespace: str) -> Iterator[Found]:
+    """The proxies' own word, where the route's object could not be read."""
+    own = scope.chosen("VirtualService", host, namespace)
+    known = {one.ref.name for one in scope.objects("VirtualService")}
+    for ref, proxy in scope.proxies(namespace):
+        route = route_of(host, proxy)
+        source = route.config_source if route and "*" not in route.domains else ""
+        if source and not _names(source, own) and _object(source).name not in known | {mesh.object_name(host)}:
+            other = _object(source)
+            yield Found(
+                f"in pod {ref.name} {title(other)} routes the host, and it could not be read",
+                f"see whether it can leave the host out: {_show(other)}",
+                scope.workload_of(ref),
+                host,
+                other,
+            )
+            return
 
 
 # ---- host-not-visible -----------------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ def not_rolled(scope: Scope, caller: Caller) -> Iterator[Found]:
     if not scope.survey.live or _made(caller):
         return
     target = f"{caller.ref.kind.lower()}/{caller.ref.name} -n {caller.ref.namespace}"
+    yield from _under_way(caller, target)
     hold = kinds.hold(caller.workload.document.body)
     if hold is Hold.ON_DELETE:
         message, field = "its update strategy is OnDelete: pods that run keep the old template", "updateStrategy"
@@ -74,6 +75,38 @@ def not_rolled(scope: Scope, caller: Caller) -> Iterator[Found]:
         else "put a Deployment in its place, or leave it on https"
     )
     yield Found(message, remedy, caller.ref, steps=("spec", field))
+
+
+def _under_way(caller: Caller, target: str) -> Iterator[Found]:
+    """Pods of an older template still serve; or Jobs run that were made before."""
+    body = caller.workload.document.body
+    if kinds.hold(body) is Hold.NEXT_RUN and caller.pods:
+        yield Found(
+            f"{_counted(len(caller.pods), 'pod')} of its Jobs now: they keep the old template, on https, until they end",
+            "nothing to do: the next Job has the new one",
+            caller.ref,
+            severity=Severity.INFO,
+        )
+    failed = kinds.rollout_failed(body)
+    if failed:
+        yield Found(
+            f"its last rollout did not succeed: {failed}",
+            f"mend or undo it: kubectl rollout status {target}",
+            caller.ref,
+        )
+    elif kinds.rolls(caller.ref.kind) and (body.get("status") or {}).get("observedGeneration"):
+        done, said = kinds.rollout_done(body)
+        if not done:
+            yield Found(
+                f"its last rollout is not finished: {said}",
+                f"wait for it: kubectl rollout status {target}",
+                caller.ref,
+                severity=Severity.WARN,
+            )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun} runs" if count == 1 else f"{count} {noun}s run"
 
 
 def rollout_paused(scope: Scope, caller: Caller) -> Iterator[Found]:

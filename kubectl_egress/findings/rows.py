@@ -1,9 +1,6 @@
-"""The catalogue's rows: a finding joins by a row here and a function beside it."""
+"""The catalogue's rows: a finding joins by a row here (or in `warning_rows`) and a function beside it."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from kubectl_egress.findings import (
     access,
@@ -12,39 +9,23 @@ from kubectl_egress.findings import (
     interception,
     mesh_conflicts,
     ownership,
+    redirection,
     rewriting,
-    warnings,
 )
-from kubectl_egress.findings.scope import Found, Scope, by_caller
+from kubectl_egress.findings.row import Row
+from kubectl_egress.findings.scope import by_caller
+from kubectl_egress.findings.warning_rows import WARNING_ROWS
 from kubectl_egress.model import Severity
 
-BLOCK, WARN = Severity.BLOCK, Severity.WARN
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One finding: what `explain` says of it, and the function that looks for it."""
-
-    code: str
-    severity: Severity
-    title: str
-    what: str
-    why: str
-    remedy: str
-    check: Callable[[Scope], Iterator[Found]]
-    ignorable: bool = False
-    """Whether nothing can leave in clear although it is there: then a user may decide to go on."""
-    changes: bool = False
-    """Whether it concerns the change alone, not the state: left out when nothing is to be migrated."""
-
+BLOCK = Severity.BLOCK
 
 ROWS = (
     Row(
         "no-sidecar",
         BLOCK,
         "the workload's pods run without a sidecar",
-        "A running pod has no container istio-proxy (nor an init container of that name that stays), or label, annotation "
-        "or namespace say that the next one will not have it.",
+        "A running pod has no container istio-proxy (nor an init container of that name that stays), or label, annotation, "
+        "namespace or the injector's policy say that the next one will not have it; or no sidecar of it is ready.",
         "Only the sidecar turns http:// into TLS. Without it, the calls would leave in clear or, with the host alias, fail.",
         'Label the namespace istio-injection=enabled (or istio.io/rev=REVISION), remove sidecar.istio.io/inject: "false" from '
         "the pod template, restart the workload, and look at the pods: kubectl get pods shows one container more.",
@@ -64,11 +45,12 @@ ROWS = (
         "port-not-captured",
         BLOCK,
         "port 80, port 443 or the alias's address is left out of the redirect",
-        "The annotations traffic.sidecar.istio.io/{exclude,include}Outbound{Ports,IPRanges} of the pod template, or their "
-        "mesh-wide counterparts in global.proxy, leave out a port or an address that the calls will use.",
+        "The annotations traffic.sidecar.istio.io/{exclude,include}Outbound{Ports,IPRanges} of the pod template, their "
+        "mesh-wide counterparts in global.proxy, or the arguments of istio-init in a pod that runs leave out a port or an "
+        "address that the calls will use.",
         "Those calls would leave the pod without the sidecar: in clear, or, with the host alias, to nowhere.",
         "Take 80 and 443 out of the excluded ports; let the included ranges hold 192.0.2.0/24, the network of the aliases.",
-        by_caller(interception.port_not_captured),
+        by_caller(redirection.port_not_captured),
     ),
     Row(
         "host-not-visible",
@@ -179,7 +161,8 @@ ROWS = (
         "fails-open",
         BLOCK,
         "it cannot be had that nothing leaves in clear without the sidecar",
-        "The host is a wildcard, which no hosts file knows, or the mesh resolves unknown hosts itself (ALLOW_ANY_DYNAMIC_DNS).",
+        "The host is a wildcard, which no hosts file knows, the mesh resolves unknown hosts itself (ALLOW_ANY_DYNAMIC_DNS), or "
+        "a command does (curl --resolve, --connect-to, --doh-url).",
         "A migration fails closed because the application's own resolver leads nowhere. Where it does not, a pod without its "
         "sidecar sends in clear.",
         "Migrate the hosts by name; or accept it by name, with --fail-open.",
@@ -211,7 +194,8 @@ ROWS = (
         "not-rolled",
         BLOCK,
         "running pods would not get the change",
-        "The update strategy is OnDelete or has a partition, or the workload is a ReplicaSet of its own.",
+        "The update strategy is OnDelete or has a partition, the workload is a ReplicaSet of its own, or its last rollout "
+        "did not succeed. One that is still under way only warns; of Jobs that run now it only informs.",
         "The migration ends when no pod has the old template; here, somebody would have to delete them.",
         "Set the strategy to RollingUpdate without a partition, or put a Deployment in the ReplicaSet's place.",
         by_caller(rewriting.not_rolled),
@@ -252,34 +236,5 @@ ROWS = (
         "Ask for the permission that the message names; kubectl auth can-i VERB RESOURCE -n NAMESPACE checks it.",
         access.no_permission,
     ),
-    Row(
-        "plain-callers",
-        WARN,
-        "a workload calls the host over http:// today",
-        "The URL is http://HOST in a workload that no run has migrated.",
-        "The entry is seen by the whole namespace: these calls will go to the server's TLS port too.",
-        "See that the caller expects what the server says over https. Nothing has to be done for its safety.",
-        warnings.plain_callers,
-        ignorable=True,
-    ),
-    Row(
-        "secret-in-url",
-        WARN,
-        "a URL has what looks like a credential in its path or query",
-        "A query parameter has a name like token, key or signature.",
-        "While the application encrypted, no log of the mesh had the URL. From now on the sidecar's access log has it.",
-        "Send the credential in a header, or leave path and query out of the access log's format.",
-        by_caller(warnings.secret_in_url),
-        ignorable=True,
-    ),
-    Row(
-        "ambient",
-        WARN,
-        "the workload is in an ambient mesh",
-        "The namespace or the pod template has the label istio.io/dataplane-mode: ambient.",
-        "ztunnel sees TCP and originates no TLS; a sidecar or a waypoint does.",
-        "Give the workload a sidecar, or originate TLS in a waypoint by hand.",
-        by_caller(warnings.ambient),
-        ignorable=True,
-    ),
+    *WARNING_ROWS,
 )

@@ -8,7 +8,20 @@ from functools import cached_property
 
 from kubectl_egress import kinds, mesh
 from kubectl_egress.journal import Journal, from_config_map
-from kubectl_egress.model import Body, CallSite, Document, Host, Ref, Severity, Steps, Survey, Workload
+from kubectl_egress.model import (
+    AS_BEFORE,
+    Body,
+    CallSite,
+    Document,
+    Host,
+    Origination,
+    ProxySnapshot,
+    Ref,
+    Severity,
+    Steps,
+    Survey,
+    Workload,
+)
 from kubectl_egress.scan import REASON_COMMENT, REASON_KUBELET
 from kubectl_egress.scan.call_sites import MESH_CONTAINERS
 from kubectl_egress.urls import external
@@ -92,6 +105,7 @@ class Scope:
     sites: tuple[CallSite, ...]
     hosts: tuple[Host, ...]
     fail_open: bool = False
+    origination: Origination = AS_BEFORE
 
     @cached_property
     def callers(self) -> tuple[Caller, ...]:
@@ -153,6 +167,26 @@ class Scope:
             caller.ref for caller in self.callers if caller.ref.namespace == namespace and host in caller.hosts
         )
 
+    def proxies(self, namespace: str) -> tuple[tuple[Ref, ProxySnapshot], ...]:
+        """What the sidecars of the callers in a namespace said, by pod."""
+        return self._proxies.get(namespace, ())
+
+    @cached_property
+    def _proxies(self) -> dict[str, tuple[tuple[Ref, ProxySnapshot], ...]]:
+        found: dict[str, list[tuple[Ref, ProxySnapshot]]] = {}
+        for ref, said in self.survey.proxies.items():
+            if isinstance(said, ProxySnapshot) and self.workload_of(ref) is not None:
+                found.setdefault(ref.namespace, []).append((ref, said))
+        return {namespace: tuple(said) for namespace, said in found.items()}
+
+    def workload_of(self, pod: Ref) -> Ref | None:
+        """The caller whose pod it is."""
+        return self._by_pod.get((pod.namespace, pod.name))
+
+    @cached_property
+    def _by_pod(self) -> dict[tuple[str, str], Ref]:
+        return {(one.ref.namespace, pod["metadata"]["name"]): one.ref for one in self.callers for pod in one.pods}
+
     def objects(self, kind: str) -> tuple[Document, ...]:
         """The mesh objects of a kind in all namespaces, the oldest first."""
         return self._by_kind.get(kind, ())
@@ -191,13 +225,20 @@ class Scope:
         return frozenset(ours | {mesh.alias_address_v6(address) for address in ours})
 
 
-def make_scope(survey: Survey, sites: Sequence[CallSite], hosts: Sequence[Host] | None, *, fail_open: bool) -> Scope:
+def make_scope(
+    survey: Survey,
+    sites: Sequence[CallSite],
+    hosts: Sequence[Host] | None,
+    *,
+    fail_open: bool,
+    origination: Origination = AS_BEFORE,
+) -> Scope:
     """Sort the survey; `hosts` None means every external host that somebody calls with encryption."""
     if hosts is None:
         domain = survey.settings.cluster_domain
         called = {site.host for site in sites if is_call(site) and external(site.host.name, domain)}
         hosts = sorted(called)
-    return Scope(survey, tuple(sites), tuple(dict.fromkeys(hosts)), fail_open)
+    return Scope(survey, tuple(sites), tuple(dict.fromkeys(hosts)), fail_open, origination)
 
 
 def is_call(site: CallSite) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,21 @@ from kubectl_egress.findings.scope import Caller, Scope
 from kubectl_egress.mesh import covers
 from kubectl_egress.model import Body, Host, Ref, Steps
 
-JVM_VARIABLES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "JAVA_OPTS")
+JVM_VARIABLES = (
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "_JAVA_OPTIONS",
+    "JAVA_OPTS",
+    "JVM_OPTS",
+    "CATALINA_OPTS",
+    "MAVEN_OPTS",
+    "GRADLE_OPTS",
+)
+_VALUE = r"""[A-Za-z_]\w*=(?:"[^"]*"|'[^']*'|[^\s;&|)]*)"""
+_ASSIGNMENTS = re.compile(
+    rf"(?:^|[;&|(])[ \t]*(?:(?:then|do|else)\s+)?(?:exec\s+)?(?:export\s+|env\s+)?((?:{_VALUE}(?:[ \t]+|(?=[;&|)\n])|$))+)",
+    re.MULTILINE,
+)
 _ENDS_COMMAND = re.compile(r"\n|;|&&|\|\|?|(?<!&)&(?![&#\w])")
 _CLIENT = re.compile(r"(?<![\w./-])(?:[\w./-]*/)?(?P<name>curl|wget)(?![\w.-])")
 _ALONE = (
@@ -37,7 +52,7 @@ def calling_containers(caller: Caller, hosts: Iterable[Host]) -> Iterator[tuple[
 
 
 def environment(scope: Scope, caller: Caller, steps: Steps, container: Body) -> dict[str, Setting]:
-    """The variables of a container, as Kubernetes puts them together: `envFrom` first, `env` wins."""
+    """The variables of a container, as Kubernetes puts them together: `envFrom` first, `env` wins; then what its shell sets."""
     found: dict[str, Setting] = {}
     for source in container.get("envFrom") or ():
         for key, setting in _config_map(scope, caller, source.get("configMapRef") or {}):
@@ -48,7 +63,24 @@ def environment(scope: Scope, caller: Caller, steps: Steps, container: Body) -> 
         known = dict(_config_map(scope, caller, reference)).get(str(reference.get("key", "")))
         text = None if entry.get("valueFrom") else str(entry.get("value") or "")
         found[str(entry.get("name", ""))] = known or Setting(text, caller.ref, address)
-    return found
+    return found | dict(_assigned(scope, caller, steps, container))
+
+
+def _assigned(scope: Scope, caller: Caller, steps: Steps, container: Body) -> Iterator[tuple[str, Setting]]:
+    """`export NAME=value` and `NAME=value command` of the container's shell, and of scripts that it reads."""
+    for text, ref, address in _texts(scope, caller, steps, container):
+        for assigned in _ASSIGNMENTS.findall(text):
+            for one in re.findall(_VALUE, assigned):
+                name, _, value = one.partition("=")
+                yield name, Setting(value.strip("\"'"), ref, address)
+
+
+def _texts(scope: Scope, caller: Caller, steps: Steps, container: Body) -> Iterator[tuple[str, Ref, Steps]]:
+    words = [str(word) for field in ("command", "args") for word in container.get(field) or ()]
+    yield "\n".join(words), caller.ref, (*steps, "command" if container.get("command") else "args")
+    called = {(site.object, site.steps) for site in caller.sites if site.container in ("", container.get("name"))}
+    for ref, inner in sorted(called, key=str):
+        yield from _config_map_text(scope, ref, inner)
 
 
 def _config_map(scope: Scope, caller: Caller, reference: Mapping[str, object]) -> Iterator[tuple[str, Setting]]:
@@ -85,11 +117,14 @@ def _scripts(scope: Scope, caller: Caller, host: Host) -> Iterator[tuple[str, Re
         yield " ".join(words), caller.ref, (*steps, "command" if container.get("command") else "args")
     texts = {(site.object, site.steps) for site in caller.sites if site.host.name == host.name}
     for ref, steps in sorted(texts, key=str):
-        if ref.kind == "ConfigMap":
-            try:
-                yield str(paths.get(scope.survey.config_maps.get(ref, {}), steps)), ref, steps
-            except KeyError:
-                continue  # gone meanwhile; another check says so
+        yield from _config_map_text(scope, ref, steps)
+
+
+def _config_map_text(scope: Scope, ref: Ref, steps: Steps) -> Iterator[tuple[str, Ref, Steps]]:
+    if ref.kind == "ConfigMap":
+        # gone meanwhile: another check says so
+        with contextlib.suppress(KeyError):
+            yield str(paths.get(scope.survey.config_maps.get(ref, {}), steps)), ref, steps
 
 
 def jvm_options(container: Body, variables: Mapping[str, Setting]) -> str:
@@ -103,3 +138,9 @@ def has_option(line: CommandLine, short: str, *long: str) -> bool:
     if short and line.client == "curl" and re.search(rf"(?<!\S)-{_ALONE}{short}", line.text):
         return True
     return any(re.search(rf"(?<!\S){re.escape(name)}(?![\w-])", line.text) for name in long)
+
+
+def has_value(line: CommandLine, name: str) -> str:
+    """The value of an option of a command line: `--name value`, `--name=value`; empty without it."""
+    found = re.search(rf"(?<!\S){re.escape(name)}[= ]\s*(\S+)", line.text)
+    return found[1].strip("\"'") if found else ""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from kubectl_egress import kinds, mesh, paths, urls
-from kubectl_egress.findings.scope import ASIDE, Caller, Found, Scope
-from kubectl_egress.model import Host, Ref
+from kubectl_egress.findings.scope import ASIDE, Caller, Found, Scope, title
+from kubectl_egress.model import Body, Host, Ref
 
 _USER_INFO = re.compile(r"//[^/@?#]*@")
 _AMBIENT = "istio.io/dataplane-mode"
@@ -44,6 +44,43 @@ def _ours(scope: Scope, workload: Ref, host: Host) -> bool:
         if host.name in (one.get("hostnames") or ())
     ]
     return bool(named) and any(one.get("ip") in scope.aliases(host, workload.namespace) for one in named)
+
+
+def shared_source(scope: Scope) -> Iterator[Found]:
+    """Secrets with a URL of the host that workloads read which are not among the callers."""
+    readers = {one.ref: _secrets(kinds.pod_template(one.document.body) or {}) for one in scope.survey.workloads}
+    for caller in scope.callers:
+        for site in caller.sites:
+            hosts = scope.called(site) if site.object.kind == "Secret" else ()
+            others = [
+                ref
+                for ref, names in readers.items()
+                if site.object.name in names and ref.namespace == site.object.namespace and ref != caller.ref
+            ]
+            if hosts and others:
+                yield Found(
+                    f"{title(site.object)} is read by {others[0].kind.lower()}/{others[0].name} too",
+                    "migrate both together, or give each of them a Secret of its own",
+                    caller.ref,
+                    hosts[0],
+                    site.object,
+                    site.steps,
+                )
+
+
+def _secrets(template: Body) -> set[str]:
+    """The names of the Secrets that a pod template reads."""
+    found = set()
+    for _, container, _ in kinds.containers(template):
+        for source in container.get("envFrom") or ():
+            found.add((source.get("secretRef") or {}).get("name"))
+        for entry in container.get("env") or ():
+            found.add(((entry.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name"))
+    for volume in (template.get("spec") or {}).get("volumes") or ():
+        found.add((volume.get("secret") or {}).get("secretName"))
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            found.add((source.get("secret") or {}).get("name"))
+    return {str(name) for name in found if name}
 
 
 def secret_in_url(scope: Scope, caller: Caller) -> Iterator[Found]:
