@@ -220,11 +220,20 @@ class _Running:
 
 
 @contextmanager
-def fake_api(directory: Path, name: str = "127.0.0.1") -> Iterator[FakeApi]:
-    """Run one, with a certificate for `name`; `directory` gets `ca.pem` and a kubeconfig `config` for it."""
+def fake_api(directory: Path, name: str = "127.0.0.1", *, demanding: bool = False) -> Iterator[FakeApi]:
+    """Run one, with a certificate for `name`; `directory` gets `ca.pem` and a kubeconfig `config` for it.
+
+    `demanding`: only who has a certificate of its CA is let in; `client.pem` and `client.key` are one.
+    """
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(name).configure_cert(context)
+    if demanding:
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority.configure_trust(context)
+        own = authority.issue_cert("me@lab.test")
+        own.cert_chain_pems[0].write_to_path(str(directory / "client.pem"))
+        own.private_key_pem.write_to_path(str(directory / "client.key"))
     authority.cert_pem.write_to_path(str(directory / "ca.pem"))
     api = FakeApi()
     running = _Running(api, context)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kubectl_egress.cluster import Cluster, connect
-from kubectl_egress.cluster.connection import ConnectionOptions
+from kubectl_egress.cluster.options import ConnectionOptions
 from kubectl_egress.cluster.rollout import wait_rollout
 from kubectl_egress.errors import ApiError, UnreachableError
 from kubectl_egress.lab.client import Counters, Lab

@@ -42,10 +42,10 @@ USAGE = [
     # flags
     ("migrate httpbin.org --dry-run sever", "Invalid dry-run value (sever). Must be", "client plans without writing"),
     ("undo httpbin.org --dry-run sever", "Invalid dry-run value (sever). Must be", "client plans without writing"),
-    ("migrate httpbin.org --timeout 5x", "--timeout: invalid timeout value '5x'", "use a number of seconds"),
-    ("migrate httpbin.org --window soon", "--window: invalid timeout value 'soon'", "use a number of seconds"),
-    ("verify --window soon", "--window: invalid timeout value 'soon'", "use a number of seconds"),
-    ("undo httpbin.org --timeout 5x", "--timeout: invalid timeout value '5x'", "use a number of seconds"),
+    ("migrate httpbin.org --timeout 5x", 'invalid argument "5x" for "--timeout" flag', "use a number of seconds"),
+    ("migrate httpbin.org --window soon", 'invalid argument "soon" for "--window" flag', "use a number of seconds"),
+    ("verify --window soon", 'invalid argument "soon" for "--window" flag', "use a number of seconds"),
+    ("undo httpbin.org --timeout 5x", 'invalid argument "5x" for "--timeout" flag', "use a number of seconds"),
     ("migrate httpbin.org --ignore gitops-ownd", "there is no finding 'gitops-ownd'", "did you mean gitops-owned?"),
     ("migrate httpbin.org --ignore xyz", "there is no finding 'xyz'", "kubectl egress explain lists them"),
     ("migrate httpbin.org --ignore no-sidecar", "no-sidecar cannot be ignored", "kubectl egress explain no-sidecar"),
@@ -53,7 +53,7 @@ USAGE = [
     ("migrate httpbin.org -f - --write", "--write has no file to write to", "name a file"),
     ("migrate httpbin.org -f . -l app=x", "--workload and -l do not go with -f", "give only the files"),
     ("explain no-sidecra", "there is no finding 'no-sidecra'", "did you mean no-sidecar"),
-    ("inspect --as-group admins", "--as-group needs --as", "--as USER --as-group GROUP"),
+    ("inspect --as-group admins", "without impersonating a user", "--as USER --as-group GROUP"),
     ("inspect deploy/x sts", "there is no need to specify a resource type as a separate argument", "for example"),
 ]
 

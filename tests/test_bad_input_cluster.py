@@ -94,7 +94,7 @@ def refused(scene: Scene, *arguments: str, status: int = 1) -> tuple[str, str]:
 
 def test_a_context_that_does_not_exist(scene: Scene) -> None:
     what, remedy = refused(scene, "inspect", "--context", "prod")
-    assert what == 'error: context "prod" does not exist'
+    assert what == "error: context was not found for specified context: prod"
     assert "lab, lab-nobody" in remedy
 
 

@@ -155,7 +155,10 @@ def check_durations(**given: str) -> None:
         try:
             parse_timeout(text)
         except UsageError as error:
-            raise UsageError(f"--{name}: {error.message}", error.remedy) from error
+            raise UsageError(
+                f'invalid argument "{text}" for "--{name}" flag',
+                "use a number of seconds, or one with a unit: 1s, 2m, 3h",
+            ) from error
 
 
 def show_plan(plan: Plan, output: str) -> None:

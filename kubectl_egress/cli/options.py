@@ -90,6 +90,36 @@ class Connection:
     ] = ""
     cluster: Annotated[str, _text("--cluster", metavar="NAME", text="The name of the kubeconfig cluster to use")] = ""
     user: Annotated[str, _text("--user", metavar="NAME", text="The name of the kubeconfig user to use")] = ""
+    server: Annotated[
+        str, _text("-s", "--server", metavar="URL", text="The address and port of the Kubernetes API server")
+    ] = ""
+    token: Annotated[
+        str, _text("--token", metavar="TOKEN", text="Bearer token for authentication to the API server")
+    ] = ""
+    certificate_authority: Annotated[
+        str, _text("--certificate-authority", metavar="FILE", text="Path to a cert file for the certificate authority")
+    ] = ""
+    client_certificate: Annotated[
+        str, _text("--client-certificate", metavar="FILE", text="Path to a client certificate file for TLS")
+    ] = ""
+    client_key: Annotated[str, _text("--client-key", metavar="FILE", text="Path to a client key file for TLS")] = ""
+    tls_server_name: Annotated[
+        str,
+        _text(
+            "--tls-server-name",
+            metavar="NAME",
+            text="Server name to use for server certificate validation. If it is not provided, the hostname used to "
+            "contact the server is used",
+        ),
+    ] = ""
+    insecure_skip_tls_verify: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-skip-tls-verify",
+            help="If true, the server's certificate will not be checked for validity. This will make your HTTPS "
+            "connections insecure",
+        ),
+    ] = False
     as_user: Annotated[
         str,
         _text(
@@ -99,12 +129,22 @@ class Connection:
             "namespace.",
         ),
     ] = ""
+    as_uid: Annotated[str, _text("--as-uid", metavar="UID", text="UID to impersonate for the operation.")] = ""
     as_group: Annotated[
         list[str],
         _text(
             "--as-group",
             metavar="GROUP",
             text="Group to impersonate for the operation, this flag can be repeated to specify multiple groups.",
+        ),
+    ] = field(default_factory=list)
+    as_user_extra: Annotated[
+        list[str],
+        _text(
+            "--as-user-extra",
+            metavar="KEY=VALUE",
+            text="User extras to impersonate for the operation, this flag can be repeated to specify multiple values "
+            "for the same key.",
         ),
     ] = field(default_factory=list)
     request_timeout: Annotated[
@@ -116,21 +156,42 @@ class Connection:
             "contain a corresponding time unit (e.g. 1s, 2m, 3h). A value of zero means don't timeout requests.",
         ),
     ] = "0"
+    disable_compression: Annotated[
+        bool,
+        typer.Option(
+            "--disable-compression",
+            help="If true, opt-out of response compression for all requests to the server",
+        ),
+    ] = False
+    cache_dir: Annotated[
+        str, _text("--cache-dir", metavar="DIR", text="Default cache directory (this tool keeps no cache)")
+    ] = ""
     verbosity: Annotated[
         int, typer.Option("-v", "--v", metavar="LEVEL", help="number for the log level verbosity", show_default=False)
     ] = 0
 
     def again(self) -> str:
-        """The flags that lead another command to the same cluster as the same user, each with a blank before it."""
+        """The flags that lead another command to the same cluster as the same user, each with a blank before it.
+
+        Without the token, which is nothing to show: whoever gave it can give it again.
+        """
         given = {
             "--kubeconfig": [self.kubeconfig],
             "--context": [self.context],
             "--cluster": [self.cluster],
             "--user": [self.user],
+            "--server": [self.server],
+            "--certificate-authority": [self.certificate_authority],
+            "--client-certificate": [self.client_certificate],
+            "--client-key": [self.client_key],
+            "--tls-server-name": [self.tls_server_name],
             "--as": [self.as_user],
+            "--as-uid": [self.as_uid],
             "--as-group": self.as_group,
+            "--as-user-extra": self.as_user_extra,
         }
-        return "".join(f" {flag} {shlex.quote(one)}" for flag, values in given.items() for one in values if one)
+        words = "".join(f" {flag} {shlex.quote(one)}" for flag, values in given.items() for one in values if one)
+        return words + (" --insecure-skip-tls-verify" if self.insecure_skip_tls_verify else "")
 
     def options(self, namespace: str = "", field_manager: str = "kubectl-egress") -> ConnectionOptions:
         """As the cluster edge takes them; sets the log level, since this is where the talk begins."""
@@ -144,9 +205,19 @@ class Connection:
             cluster=self.cluster,
             user=self.user,
             namespace=namespace,
+            server=self.server,
+            token=self.token,
+            certificate_authority=self.certificate_authority,
+            client_certificate=self.client_certificate,
+            client_key=self.client_key,
+            tls_server_name=self.tls_server_name,
+            insecure_skip_tls_verify=self.insecure_skip_tls_verify,
             as_user=self.as_user,
+            as_uid=self.as_uid,
             as_groups=tuple(self.as_group),
+            as_user_extra=tuple(self.as_user_extra),
             request_timeout=self.request_timeout,
+            disable_compression=self.disable_compression,
             field_manager=field_manager,
         )
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
-import ssl
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -13,7 +11,7 @@ from urllib.parse import urlencode
 
 import urllib3
 from kubernetes.client import Configuration
-from kubernetes.client.rest import RESTClientObject, should_bypass_proxies
+from kubernetes.client.rest import RESTClientObject
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProtocolError
 
 from kubectl_egress import __version__
@@ -36,9 +34,17 @@ class Transport:
     """Sends requests as one user; any thread may use it."""
 
     def __init__(
-        self, configuration: Configuration, headers: tuple[tuple[str, str], ...] = (), timeout: float | None = None
+        self,
+        configuration: Configuration,
+        headers: tuple[tuple[str, str], ...] = (),
+        timeout: float | None = None,
+        *,
+        compressed: bool = True,
     ) -> None:
-        """`headers` go with every request (impersonation); `timeout` is the limit of one request, None for the usual."""
+        """`headers` go with every request (impersonation); `timeout` is the limit of one request, None for the usual.
+
+        `compressed`: whether answers may be.
+        """
         # urllib3's own retries would also repeat a DELETE that may have been done.
         configuration.retries = cast("Any", False)
         configuration.connection_pool_maxsize = _CONNECTIONS
@@ -48,6 +54,7 @@ class Transport:
         self.configuration = configuration
         self.timeout = timeout
         self._headers = headers
+        self._encoding = {"Accept-Encoding": "gzip"} if compressed else {}
         self._pool = RESTClientObject(configuration).pool_manager
 
     @property
@@ -118,28 +125,6 @@ class Transport:
             response.close()
             response.release_conn()
 
-    def websocket_options(self) -> dict[str, Any]:
-        """What websocket-client needs to connect as this user: TLS, proxy."""
-        options: dict[str, Any] = {"sslopt": {"context": self._tls()}}
-        name = self.configuration.tls_server_name
-        if name:
-            options["sslopt"]["server_hostname"] = name
-        proxy = self.configuration.proxy
-        if not proxy or should_bypass_proxies(self.server, self.configuration.no_proxy or ""):
-            # Otherwise it would look for a proxy in the environment by itself.
-            return options | {"http_no_proxy": ["*"]}
-        parsed = urllib3.util.parse_url(proxy)
-        scheme = parsed.scheme if parsed.scheme and parsed.scheme.startswith("socks") else "http"
-        options |= {"http_proxy_host": parsed.host, "http_proxy_port": parsed.port or 80, "proxy_type": scheme}
-        if parsed.auth:
-            options["http_proxy_auth"] = tuple(parsed.auth.split(":", 1))
-        return options
-
-    def _tls(self) -> ssl.SSLContext:
-        """TLS as the pool has it."""
-        settings = self.configuration
-        return _context(settings.ssl_ca_cert, settings.verify_ssl, settings.cert_file, settings.key_file)
-
     def _limits(self) -> urllib3.Timeout:
         if self.timeout is None:
             return urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=_READ_TIMEOUT)
@@ -159,7 +144,7 @@ class Transport:
         headers = urllib3.HTTPHeaderDict(self.headers())
         headers["Accept"] = accept
         if "watch" not in query:
-            headers["Accept-Encoding"] = "gzip"
+            headers.update(self._encoding)
         data = None
         if body is not None:
             headers["Content-Type"] = content_type
@@ -168,18 +153,6 @@ class Transport:
         return self._pool.request(
             method, url, body=data, headers=headers, timeout=limits, preload_content=False, redirect=False
         )
-
-
-# Made once for all sockets: the machine's CA bundle takes 20 ms. A renewed client certificate is a file of another name.
-@functools.lru_cache(maxsize=4)
-def _context(authority: str | None, verify: bool, certificate: str | None, key: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=authority)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if certificate:
-        context.load_cert_chain(certificate, key)
-    return context
 
 
 def _object(data: bytes, server: str) -> Body:
