@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubectl_egress.errors import ManifestError
-from kubectl_egress.manifests import dump, insert_host_alias, lines, parse, splice
-from kubectl_egress.model import Edit, Ref, Steps
+from kubectl_egress.manifests import add, dump, insert_host_alias, lines, parse, splice
+from kubectl_egress.model import Body, Edit, Ref, Steps
 from kubectl_egress.paths import walk_strings
 from kubectl_egress.urls import find_urls
 
@@ -345,12 +345,44 @@ def test_an_alias_with_flush_lists_crlf_and_a_byte_order_mark() -> None:
     assert not after.endswith("\n")
 
 
+ALIAS = '{"ip": "192.0.2.7", "hostnames": ["httpbin.org"]}'
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("{containers: []}", f"{{hostAliases: [{ALIAS}], containers: []}}"),
+        ("{}", f"{{hostAliases: [{ALIAS}]}}"),
+        ("\n      containers: []\n      hostAliases: []", f"\n      containers: []\n      hostAliases: [{ALIAS}]"),
+        (
+            "\n      containers: []\n      hostAliases: [{ip: 1.1.1.1, hostnames: [a]}]  # ours",
+            f"\n      containers: []\n      hostAliases: [{ALIAS}, {{ip: 1.1.1.1, hostnames: [a]}}]  # ours",
+        ),
+    ],
+)
+def test_an_alias_in_flow_style_goes_behind_the_bracket(before: str, after: str) -> None:
+    text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  template:\n    spec: "
+    assert alias(f"{text}{before}\n", "192.0.2.7") == f"{text}{after}\n"
+
+
+def test_an_alias_in_json_keeps_to_its_lines() -> None:
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "a"},
+        "spec": {"template": {"spec": {"x": 1}}},
+    }
+    text = json.dumps(body, indent=4)
+    after = alias(text, "192.0.2.7")
+    assert json.loads(after)["spec"]["template"]["spec"]["hostAliases"] == [json.loads(ALIAS)]
+    assert added_lines(text, after)[0] == '                "hostAliases": [\n'
+    compact = json.dumps(body)
+    assert alias(compact, "192.0.2.7") == compact.replace('{"x": 1}', f'{{"hostAliases": [{ALIAS}], "x": 1}}')
+
+
 @pytest.mark.parametrize(
     "spec",
     [
-        "{containers: []}\n",
-        "\n      containers: []\n      hostAliases: []\n",
-        "\n      containers: []\n      hostAliases: [{ip: 1.1.1.1, hostnames: [a]}]\n",
         "\n      containers: []\n      hostAliases:\n",
         "\n",
         "*pod\n",
@@ -429,3 +461,129 @@ def test_a_splice_says_what_was_meant_or_refuses(data: dict[str, str]) -> None:
             len(edit.old) - len(edit.new) for edits in found.values() for edit in edits
         )
         assert all(not all_edits(after) for _ in found)
+
+
+# ---- add ------------------------------------------------------------------------------------------------------------
+
+ENTRY = """\
+# the partner's
+apiVersion: networking.istio.io/v1beta1
+kind: ServiceEntry
+metadata:
+  name: httpbin   # by hand
+spec:
+  hosts:
+    - httpbin.org
+  ports:
+    - number: 80
+      name: http
+      protocol: HTTP
+  resolution: DNS"""
+WANTED: dict[str, Any] = {
+    "apiVersion": "networking.istio.io/v1beta1",
+    "kind": "ServiceEntry",
+    "metadata": {"name": "httpbin", "annotations": {"a/b": "192.0.2.7"}},
+    "spec": {
+        "hosts": ["httpbin.org"],
+        "ports": [
+            {"number": 80, "name": "http", "protocol": "HTTP", "targetPort": 443},
+            {"number": 443, "name": "https", "protocol": "HTTPS"},
+        ],
+        "resolution": "DNS",
+        "endpoints": [{"address": "httpbin.org."}],
+    },
+}
+COMPLETED = """\
+# the partner's
+apiVersion: networking.istio.io/v1beta1
+kind: ServiceEntry
+metadata:
+  annotations:
+    a/b: 192.0.2.7
+  name: httpbin   # by hand
+spec:
+  endpoints:
+    - address: httpbin.org.
+  hosts:
+    - httpbin.org
+  ports:
+    - number: 443
+      name: https
+      protocol: HTTPS
+    - number: 80
+      targetPort: 443
+      name: http
+      protocol: HTTP
+  resolution: DNS"""
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_an_entry_is_completed_by_lines(line_end: str, mark: str, end: str) -> None:
+    before = mark + ENTRY.replace("\n", line_end) + end.replace("\n", line_end)
+    after = mark + COMPLETED.replace("\n", line_end) + end.replace("\n", line_end)
+    assert add(before, 0, WANTED) == after
+    assert add(after, 0, WANTED) == after
+
+
+def test_an_entry_in_json_is_completed() -> None:
+    body = {
+        **WANTED,
+        "metadata": {"name": "httpbin"},
+        "spec": {**WANTED["spec"], "ports": [{"number": 80, "name": "http"}]},
+    }
+    del body["spec"]["endpoints"]
+    after = json.loads(add(json.dumps(body, indent=2), 0, {**WANTED, "spec": {**WANTED["spec"]}}))
+    assert after["spec"]["ports"][0] == WANTED["spec"]["ports"][1]
+    assert after["spec"]["ports"][1] == WANTED["spec"]["ports"][0]
+    assert after["metadata"] == WANTED["metadata"]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {**WANTED, "kind": "Another"},
+        {**WANTED, "spec": {**WANTED["spec"], "resolution": "NONE"}},
+        {**WANTED, "spec": {**WANTED["spec"], "hosts": []}},
+        {key: value for key, value in WANTED.items() if key != "spec"},
+    ],
+)
+def test_what_would_have_to_be_changed_is_refused(wanted: Body) -> None:
+    with pytest.raises(ManifestError):
+        add(ENTRY, 0, wanted)
+
+
+keys = st.text("abc", min_size=1, max_size=2)
+trees = st.recursive(
+    st.text("x:-# {}'\"1", max_size=4) | st.integers(0, 9) | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _less(value: Any, draw: Any) -> Any:
+    """The value with some keys left out, so that adding has something to do."""
+    if isinstance(value, dict):
+        return {key: _less(inner, draw) for key, inner in value.items() if draw(st.booleans()) or len(value) == 1}
+    return value
+
+
+@settings(deadline=None)
+@given(st.data(), st.dictionaries(keys, trees, min_size=1, max_size=4), st.sampled_from(["block", "json", "pretty"]))
+def test_adding_says_what_was_meant_or_refuses(data: st.DataObject, wanted: dict[str, Any], style: str) -> None:
+    present = _less(wanted, data.draw)
+    if not present:
+        return
+    before = {
+        "block": lambda: dump([present]),
+        "json": lambda: json.dumps(present),
+        "pretty": lambda: json.dumps(present, indent=2),
+    }[style]()
+    try:
+        after = add(before, 0, wanted)
+    except ManifestError:
+        return
+    assert add(after, 0, wanted) == after
+    removed = [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line.startswith("- ")]
+    assert style != "block" or not removed or any("[" in line or "{" in line for line in removed)

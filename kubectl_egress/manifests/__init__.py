@@ -6,9 +6,10 @@ compared before anybody gets it.
 
 from __future__ import annotations
 
+from kubectl_egress.manifests.adding import add
 from kubectl_egress.manifests.host_aliases import insert_host_alias
 from kubectl_egress.manifests.reading import lines, parse
 from kubectl_egress.manifests.splicing import splice
 from kubectl_egress.manifests.writing import dump
 
-__all__ = ["dump", "insert_host_alias", "lines", "parse", "splice"]
+__all__ = ["add", "dump", "insert_host_alias", "lines", "parse", "splice"]

@@ -13,9 +13,13 @@ from kubectl_egress.manifests.scalars import needs_quotes
 from kubectl_egress.model import Body
 
 
-def dump(bodies: Iterable[Body]) -> str:
-    """New objects as YAML: block style, keys in their order, documents parted by `---`; `parse` gives them back."""
+def dump(bodies: Iterable[Body | list[Any]], list_offset: int = 0) -> str:
+    """New objects as YAML: block style, keys in their order, documents parted by `---`; `parse` gives them back.
+
+    `list_offset`: how far a list is indented under its key.
+    """
     yaml = YAML(typ="rt", pure=True)
+    yaml.indent(mapping=2, sequence=2 + list_offset, offset=list_offset)
     yaml.width = 1 << 16  # a line is never folded
     yaml.representer.ignore_aliases = lambda *_: True
     yaml.representer.sort_base_mapping_type_on_output = False
