@@ -28,6 +28,18 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a value stands in the files that were read."""
+
+    file: str
+    document: int
+    """Which document of the file, from 0; -1: the file is no YAML, and offsets count in all of it."""
+    steps: Steps = ()
+    shift: int = 0
+    """What is to be added to an offset in the value."""
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One object as it was read, and the file and line (from 1) if it came from a file."""
 
@@ -37,6 +49,8 @@ class Document:
     line: int = 0
     index: int = 0
     """Which document of the file, from 0."""
+    spots: Mapping[Steps, Spot] = field(default_factory=dict)
+    """Where its values stand, if not in the document: what a kustomization generates."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,6 +137,8 @@ class CallSite:
     """Why it cannot be rewritten; empty if it can."""
     file: str = ""
     line: int = 0
+    spot: Spot | None = None
+    """Where the string stands, if it was read from files."""
 
     @property
     def rewritable(self) -> bool:

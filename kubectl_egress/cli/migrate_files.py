@@ -9,25 +9,29 @@ from collections.abc import Mapping, Sequence
 
 from kubectl_egress import files as disk
 from kubectl_egress import findings, inspection, manifests
+from kubectl_egress.cli.file_sets import FileSet, chart_advice, read_file_set
 from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blocked, show_plan
 from kubectl_egress.cli.near import check_called
 from kubectl_egress.cli.options import Files
 from kubectl_egress.cli.output import coloured, emit, say
-from kubectl_egress.cli.sources import placed, read_documents, survey_documents, with_lines
-from kubectl_egress.errors import EgressError, UsageError
-from kubectl_egress.model import CallSite, Document, Host, Survey
-from kubectl_egress.plan import FileChange, FilePlan, egress_file, plan_files
+from kubectl_egress.cli.sources import placed
+from kubectl_egress.errors import EgressError, ManifestError, UsageError
+from kubectl_egress.model import CallSite, Host, Survey
+from kubectl_egress.plan import FileChange, FilePlan, egress_files, plan_files
 from kubectl_egress.report import findings_text, text_diff
 from kubectl_egress.report.colour import diff_coloured
-from kubectl_egress.urls import parse_host, shown
+from kubectl_egress.urls import find_urls, parse_host, shown
 
 
 def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, files: Files, output: str) -> int:
     """Print what would change in the files, or change them with `--write`; the exit status."""
     _check_flags(choice, doing, files)
-    texts, documents = read_documents(files)
     asked = tuple(dict.fromkeys(parse_host(host) for host in hosts))
-    plans = _plans(texts, documents, asked, choice, files)
+    try:
+        given = read_file_set(files)
+    except ManifestError as error:
+        raise chart_advice(error, files, [str(host) for host in asked]) from error
+    plans = _plans(given, asked, choice, files)
     if not plans:
         say(NOTHING_CALLED)
         return 0
@@ -37,7 +41,10 @@ def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, files: Fil
             show_plan(one.plan, output)
         _say_what_is_left(one)
         refuse_blocked(one.plan, frozenset(choice.ignore or ()))
+    _say_unread(plans, given.texts)
     if not output:
+        if doing.write:
+            _refuse_generated(changes)
         _show_or_write(changes, doing.write)
     return 3 if doing.exit_code and changes else 0
 
@@ -57,58 +64,53 @@ def _check_flags(choice: Choice, doing: Doing, files: Files) -> None:
         )
 
 
-def _plans(
-    texts: Mapping[str, str], documents: Sequence[Document], asked: Sequence[Host], choice: Choice, files: Files
-) -> list[FilePlan]:
+def _plans(given: FileSet, asked: Sequence[Host], choice: Choice, files: Files) -> list[FilePlan]:
     """A plan for each namespace that calls the hosts; EgressError for a host that none calls, or that may not be touched."""
-    namespaces = sorted({document.ref.namespace for document in documents})
-    sites = [site for one in namespaces for site in _read(one, texts, documents, choice.namespace)[1]]
+    namespaces = sorted({document.ref.namespace for document in given.documents})
+    sites = [site for one in namespaces for site in given.read(one, choice.namespace)[1]]
     words = [word for name in files.filename for word in ("-f", name)] + (["-R"] if files.recursive else [])
     inspect = f"kubectl egress inspect {shlex.join(words)}"
     check_called(asked, {site.server for site in sites}, "nothing in these files", inspect)
-    plans = [_plan(one, texts, documents, asked, choice) for one in namespaces]
+    plans = [_plan(one, given, asked, choice) for one in namespaces]
     found = [one for one in plans if one is not None]
     if not found and any(site.url.encrypted for site in sites):
         raise EgressError("there is no host that could be migrated", f"{inspect} shows what there is, and why")
     return found
 
 
-def _plan(
-    namespace: str, texts: Mapping[str, str], documents: Sequence[Document], asked: Sequence[Host], choice: Choice
-) -> FilePlan | None:
+def _plan(namespace: str, given: FileSet, asked: Sequence[Host], choice: Choice) -> FilePlan | None:
     """The plan for one namespace of the manifests; None if nothing there calls the hosts."""
-    survey, sites = _read(namespace, texts, documents, choice.namespace)
+    survey, sites = given.read(namespace, choice.namespace)
     hosts = tuple(host for host in (asked or _ready(survey, sites)) if any(site.server == host for site in sites))
     if not hosts:
         return None
-    more = _earlier(hosts, sites, texts)
+    more = _earlier(hosts, sites, given)
     if more:
-        texts = {**texts, **more}
-        documents = [*documents, *(one for file, text in more.items() for one in manifests.parse(text, file))]
-        survey, sites = _read(namespace, texts, documents, choice.namespace)
+        given = given.with_more(more)
+        survey, sites = given.read(namespace, choice.namespace)
     found = findings.check(survey, sites, hosts, fail_open=choice.fail_open)
-    held = [placed(document, choice.namespace) for document in documents]
-    return plan_files(texts, held, survey, sites, hosts, found, fail_open=choice.fail_open)
-
-
-def _read(
-    namespace: str, texts: Mapping[str, str], documents: Sequence[Document], default: str
-) -> tuple[Survey, tuple[CallSite, ...]]:
-    mine = [
-        document for document in documents if document.ref.namespace == namespace or document.ref.kind == "Namespace"
-    ]
-    survey = survey_documents(mine, namespace or default)
-    return survey, with_lines(inspection.call_sites(survey), mine, texts, default)
+    held = [placed(document, choice.namespace) for document in given.documents]
+    return plan_files(
+        given.texts,
+        held,
+        survey,
+        sites,
+        hosts,
+        found,
+        fail_open=choice.fail_open,
+        kustomizations=given.kustomizations,
+    )
 
 
 def _ready(survey: Survey, sites: Sequence[CallSite]) -> tuple[Host, ...]:
     return inspection.inspect(survey, sites, findings.check(survey, sites, None)).ready_hosts
 
 
-def _earlier(hosts: Sequence[Host], sites: Sequence[CallSite], texts: Mapping[str, str]) -> Mapping[str, str]:
+def _earlier(hosts: Sequence[Host], sites: Sequence[CallSite], given: FileSet) -> Mapping[str, str]:
     """What an earlier run has written beside the files, where it was not given with them."""
-    known = {os.path.realpath(file) for file in texts}
-    names = dict.fromkeys(egress_file(host, sites) for host in hosts)
+    known = {os.path.realpath(file) for file in given.texts}
+    targets = (one for host in hosts for one in egress_files(host, sites, given.kustomizations))
+    names = dict.fromkeys(one.file for one in targets)
     there = [name for name in names if os.path.exists(name) and os.path.realpath(name) not in known]
     return {one.file: one.text for one in disk.read(there, False, sys.stdin.buffer)} if there else {}
 
@@ -130,6 +132,33 @@ def _say_what_is_left(one: FilePlan) -> None:
         say(shown(f"{skip.site.file}:{skip.site.line}: left alone: {skip.reason}\n"))
     if one.plan.findings:
         say(findings_text(one.plan.findings, None))
+
+
+def _say_unread(plans: Sequence[FilePlan], texts: Mapping[str, str]) -> None:
+    """URLs of the hosts in places that are no workload's: inline patches, values of charts, objects of other kinds."""
+    hosts = {host for one in plans for host in one.plan.hosts}
+    changed = {change.file: change.after for one in plans for change in one.files}
+    left = {(skip.site.file, skip.site.line) for one in plans for skip in one.plan.skipped}
+    for file, text in {**texts, **changed}.items():
+        for url in find_urls(text):
+            start = text.rfind("\n", 0, url.start) + 1
+            line = text.count("\n", 0, url.start) + 1
+            if not (url.encrypted and url.host in hosts) or text[start : url.start].lstrip().startswith("#"):
+                continue
+            # what a plan leaves alone is said by it, a string's other lines too
+            if not any(known == file and at <= line for known, at in left):
+                say(f"{file}:{line}: left alone: it is in no pod template and no ConfigMap that one reads\n")
+
+
+def _refuse_generated(changes: Sequence[FileChange]) -> None:
+    """ManifestError for a file that says that a program writes it: the next run of that would undo the change."""
+    for change in changes:
+        line, words = manifests.generated_by(change.before or "")
+        if line:
+            raise ManifestError(
+                f"{change.file}:{line}: the file is generated ({words[:80]}); nothing was written",
+                "make the change in what it is generated from; without --write, the diff shows which it is",
+            )
 
 
 def _show_or_write(changes: Sequence[FileChange], write: bool) -> None:

@@ -12,7 +12,7 @@ from kubectl_egress.errors import EgressError, UsageError
 
 if TYPE_CHECKING:
     from kubectl_egress.journal import Journal
-    from kubectl_egress.model import CallSite, Document, Ref, Steps, Survey
+    from kubectl_egress.model import CallSite, Document, Ref, Spot, Steps, Survey
 
 MESH_KINDS = ("ServiceEntry", "DestinationRule", "VirtualService", "Sidecar", "EnvoyFilter")
 
@@ -107,29 +107,49 @@ def with_lines(
     sites: Sequence[CallSite], documents: Sequence[Document], texts: Mapping[str, str], namespace: str = ""
 ) -> tuple[CallSite, ...]:
     """The call sites with the file and the line at which each of them stands; `texts` by file."""
-    from kubectl_egress import manifests
-
-    held = {placed(document, namespace).ref: document for document in documents}
-    found = {
+    held = {key: document for document in documents for key in _keys(placed(document, namespace))}
+    spots = [_spot(site, held) for site in sites]
+    known = {
         (file, *address): line
         for file, text in texts.items()
-        for address, line in manifests.lines(text, _addresses(sites, held, file)).items()
+        for address, line in _lines_of(file, text, spots, sites).items()
     }
-    return tuple(_with_line(site, held.get(site.object), found) for site in sites)
+    return tuple(
+        replace(site, file=spot.file, line=known.get((spot.file, *_address(spot, site)), site.line), spot=spot)
+        if spot
+        else site
+        for site, spot in zip(sites, spots, strict=True)
+    )
 
 
-def _addresses(sites: Sequence[CallSite], held: Mapping[Ref, Document], file: str) -> Iterator[tuple[int, Steps]]:
-    for site in sites:
-        document = held.get(site.object)
-        if document is not None and document.file == file:
-            yield document.index, site.steps
+def _keys(document: Document) -> Iterator[tuple[Ref, str, int]]:
+    """An overlay's patch has the name of its base: the workload's own sites say in which file they are."""
+    yield document.ref, document.file, document.line
+    yield document.ref, "", 0
 
 
-def _with_line(site: CallSite, document: Document | None, found: Mapping[tuple[str, int, Steps], int]) -> CallSite:
+def _spot(site: CallSite, held: Mapping[tuple[Ref, str, int], Document]) -> Spot | None:
+    from kubectl_egress.model import Spot
+
+    document = held.get((site.object, site.file, site.line)) or held.get((site.object, "", 0))
     if document is None:
-        return site
-    line = found.get((document.file, document.index, site.steps), document.line)
-    return replace(site, file=document.file, line=line)
+        return None
+    return document.spots.get(site.steps) or Spot(document.file, document.index, site.steps)
+
+
+def _address(spot: Spot, site: CallSite) -> tuple[int, Steps, int]:
+    return spot.document, spot.steps, spot.shift + site.url.start if spot.document < 0 else 0
+
+
+def _lines_of(
+    file: str, text: str, spots: Sequence[Spot | None], sites: Sequence[CallSite]
+) -> dict[tuple[int, Steps, int], int]:
+    from kubectl_egress import manifests
+
+    mine = [_address(spot, site) for spot, site in zip(spots, sites, strict=True) if spot and spot.file == file]
+    found = manifests.lines(text, [one[:2] for one in mine if one[0] >= 0]) if any(one[0] >= 0 for one in mine) else {}
+    whole = {one: text.count("\n", 0, one[2]) + 1 for one in mine if one[0] < 0}
+    return {(*address, 0): line for address, line in found.items()} | whole
 
 
 def again(selection: Selection, files: Files, namespace: str = "") -> str:

@@ -8,8 +8,24 @@ from __future__ import annotations
 
 from kubectl_egress.manifests.adding import add
 from kubectl_egress.manifests.host_aliases import insert_host_alias
-from kubectl_egress.manifests.reading import lines, parse
+from kubectl_egress.manifests.kustomize import FILE_NAMES, WHOLE_FILE, Kustomization, add_resource, read_kustomization
+from kubectl_egress.manifests.provenance import generated_by
+from kubectl_egress.manifests.reading import lines, parse, value
 from kubectl_egress.manifests.splicing import splice
 from kubectl_egress.manifests.writing import dump
 
-__all__ = ["add", "dump", "insert_host_alias", "lines", "parse", "splice"]
+__all__ = [
+    "FILE_NAMES",
+    "WHOLE_FILE",
+    "Kustomization",
+    "add",
+    "add_resource",
+    "dump",
+    "generated_by",
+    "insert_host_alias",
+    "lines",
+    "parse",
+    "read_kustomization",
+    "splice",
+    "value",
+]

@@ -65,6 +65,12 @@ def _documents(text: str) -> Iterator[tuple[int, int]]:
     yield start, len(text)
 
 
+def value(text: str) -> Any:
+    """What the first document of a YAML or JSON text says, be it an object or not. ManifestError for broken YAML."""
+    node = next(iter(compose(text, "")), None)
+    return None if node is None else Values(text, "").value(node)
+
+
 def lines(text: str, addresses: Iterable[tuple[int, Steps]]) -> dict[tuple[int, Steps], int]:
     """The line, from 1, at which each address (document index, steps) begins; those that are not there are left out."""
     objects = list(objects_of(compose(_without_definitions(text), "")))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kubectl_egress.plan.calling import baselines, calling
-from kubectl_egress.plan.file_edits import FileChange, FilePlan, egress_file, plan_files
+from kubectl_egress.plan.file_edits import FileChange, FilePlan, plan_files
 from kubectl_egress.plan.migration import MigrationRequest, plan_migration
+from kubectl_egress.plan.own_files import egress_files
 from kubectl_egress.plan.undo import plan_undo
 
 __all__ = [
@@ -13,7 +14,7 @@ __all__ = [
     "MigrationRequest",
     "baselines",
     "calling",
-    "egress_file",
+    "egress_files",
     "plan_files",
     "plan_migration",
     "plan_undo",

@@ -53,7 +53,7 @@ def plan_migration(
     blocks is carried, not acted on: the caller stops.
     """
     journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
-    aliases = {host: _aliases(host, survey, journals, request) for host in request.hosts}
+    aliases = _aliases(survey, journals, request)
     chosen = [site for site in sites if site.server in aliases and _asked(site.workload, request)]
     callers = [
         change
@@ -89,13 +89,19 @@ def _asked(workload: Ref, request: MigrationRequest) -> bool:
 
 
 def _aliases(
-    host: Host, survey: Survey, journals: Mapping[Host, Journal], request: MigrationRequest
-) -> tuple[str, ...]:
+    survey: Survey, journals: Mapping[Host, Journal], request: MigrationRequest
+) -> Mapping[Host, tuple[str, ...]]:
+    """The addresses to which the names are to lead: the journals' own, or free ones; an address is one host's alone."""
     if request.fail_open:
-        return ()
-    known = journals.get(host)
-    first = (known and known.alias) or mesh.alias_address(host, taken_addresses(survey))
-    return (first, mesh.alias_address_v6(first)) if has_ipv6(survey) else (first,)
+        return dict.fromkeys(request.hosts, ())
+    taken = set(taken_addresses(survey))
+    found = {}
+    for host in request.hosts:
+        known = journals.get(host)
+        first = (known and known.alias) or mesh.alias_address(host, taken)
+        taken.add(first)
+        found[host] = (first, mesh.alias_address_v6(first)) if has_ipv6(survey) else (first,)
+    return found
 
 
 def taken_addresses(survey: Survey) -> frozenset[str]:
