@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from kubectl_egress import kinds
@@ -20,7 +20,7 @@ from kubectl_egress.model import (
     Visibility,
     Workload,
 )
-from kubectl_egress.places import Place
+from kubectl_egress.places import Forced, Place
 from kubectl_egress.scan import scan
 from kubectl_egress.visibility import passthrough, visibility
 
@@ -126,14 +126,17 @@ def inspect(survey: Survey, sites: Iterable[CallSite], findings: Sequence[Findin
     )
 
 
-def call_sites(survey: Survey, places: Iterable[Place] = ()) -> tuple[CallSite, ...]:
-    """Every URL of an external host that the survey's workloads call, workload by workload."""
+def call_sites(survey: Survey, places: Iterable[Place] = (), forced: Collection[Forced] = ()) -> tuple[CallSite, ...]:
+    """Every URL of an external host that the survey's workloads call, workload by workload.
+
+    `places` are rows of `--path`, `forced` what `--force` says.
+    """
     rows = tuple(places)
     domain = survey.settings.cluster_domain
     return tuple(
         site
         for workload in survey.workloads
-        for site in scan(workload.document, survey.config_maps, rows, cluster_domain=domain)
+        for site in scan(workload.document, survey.config_maps, rows, forced=forced, cluster_domain=domain)
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from kubectl_egress.errors import UsageError
 from kubectl_egress.model import Document, Steps
+from kubectl_egress.urls import parse_host
 
 ANY = "*"
 
@@ -87,6 +88,25 @@ def parse_place(text: str) -> Place:
         reason = str(error).splitlines()[0]
         raise UsageError(f"{path!r} is no JSONPath: {reason}", remedy) from error
     return Place("path", kind=kind, group=group, path=path, expression=expression)
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """What `--force HOST=PATH` says: URLs of this host at this address are calls, whatever they look like."""
+
+    host: str
+    path: str
+    """In kubectl's dialect, with its first dot."""
+
+
+def parse_forced(text: str) -> Forced:
+    """Read `--force HOST=PATH`, as `idp.example.com=.spec.template.spec.containers[0].env[2].value`; UsageError otherwise."""
+    remedy = "For example: --force 'idp.example.com=.spec.template.spec.containers[0].env[2].value', as inspect -o wide shows it"
+    host, equals, path = text.partition("=")
+    path = path.strip().removeprefix("{").removesuffix("}").removeprefix("$")
+    if not equals or not path:
+        raise UsageError(f"--force: {text!r} does not name a host and a path", remedy)
+    return Forced(parse_host(host.strip()).name, path if path.startswith((".", "[")) else f".{path}")
 
 
 def strings_at(place: Place, body: Any) -> Iterator[tuple[Steps, str]]:

@@ -397,6 +397,10 @@ TRIGGERS: dict[str, list[Case]] = {
         case("another", shop(), deployment("old", env={"API": "http://httpbin.org/"})),
         case("itself", shop(env={"API": URL, "OLD": "http://httpbin.org/"})),
     ],
+    "looks-like-identifier": [
+        case("issuer", shop(env={"OIDC_ISSUER": URL})),
+        case("of a host that is called", shop(env={"API": URL, "REDIRECT_URL": URL}), hosts=(HOST,)),
+    ],
     "secret-in-url": [case("token", shop(env={"API": f"{URL}?access_token=abc"}))],
     "ambient": [
         case("namespace", live=True, namespaces=namespaces(mode="ambient")),
@@ -634,6 +638,12 @@ SILENT: dict[str, list[Case]] = {
         ),
         case("another host", shop(), deployment("old", env={"API": "http://api.httpbin.org/"})),
         case("another port", shop(), deployment("old", env={"API": "http://httpbin.org:8080/"})),
+    ],
+    "looks-like-identifier": [
+        _CLEAN,
+        case("another host", shop(env={"API": URL, "ISSUER": "https://idp.example.com"}), hosts=(HOST,)),
+        case("in clear", shop(env={"API": URL, "xmlns": "http://www.w3.org/1999/xhtml"})),
+        case("annotated", {**shop(env={"ISSUER": URL}, annotations={"egress.kubectl/calls": "httpbin.org"})}),
     ],
     "secret-in-url": [_CLEAN, case("user info", shop(env={"API": "https://me:pw@httpbin.org/get?page=1"}))],
     "ambient": [

@@ -131,7 +131,7 @@ def test_a_broken_file_is_two_lines_and_1(text: str, capsys: Capture, tmp_path: 
 def test_a_cluster_on_one_screen(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def survey_cluster(targets: Any, selection: Any, connection: Any, live: bool) -> Survey:
+    def survey_cluster(targets: Any, selection: Any, connection: Any, live: bool, places: Any) -> Survey:
         asked.append((list(targets), selection.namespace, connection.context, live))
         return survey_documents([one for one in parse(DEPLOYMENT, "") if one.ref.kind != "ConfigMap"], "test")
 

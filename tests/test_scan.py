@@ -12,6 +12,7 @@ from kubectl_egress.model import Body, CallSite, Ref
 from kubectl_egress.paths import get, kubectl_path
 from kubectl_egress.places import parse_place
 from kubectl_egress.scan import REASON_COMMENT, REASON_COMPOSED, REASON_KUBELET, config_map_references, scan
+from kubectl_egress.scan.call_sites import REASON_NO_TEMPLATE
 from kubectl_egress.scan.script import shell_comments
 from tests.build import config_map, config_maps, container, deployment, document, pod_template, workload
 
@@ -239,9 +240,9 @@ def test_a_row_of_path_adds_strings_once() -> None:
 
 
 def test_a_kind_that_only_a_row_of_path_knows() -> None:
-    body = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "r"}, "spec": {"x": URL}}
-    (site,) = scan(document(body), {}, [parse_place("Rollout.argoproj.io:spec.x")])
-    assert said((site,)) == [("r.spec.x", URL, "")]
+    body = {"apiVersion": "example.com/v1", "kind": "Shop", "metadata": {"name": "r"}, "spec": {"x": URL}}
+    (site,) = scan(document(body), {}, [parse_place("Shop.example.com:spec.x")])
+    assert said((site,)) == [("r.spec.x", URL, REASON_NO_TEMPLATE)]
 
 
 def test_the_cluster_s_own_domain() -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kubectl_egress import files as disk
 from kubectl_egress import inspection, manifests
-from kubectl_egress.cli.options import Files
+from kubectl_egress.cli.options import Files, Reading
 from kubectl_egress.cli.sources import read_documents, survey_documents, with_lines
 from kubectl_egress.errors import ManifestError
 from kubectl_egress.manifests import Kustomization
 from kubectl_egress.model import CallSite, Document, Ref, Survey
+from kubectl_egress.places import Forced, Place
 
 _LEVELS = 4
 """How many directories up a kustomization may be that names a file."""
@@ -26,11 +27,15 @@ class FileSet:
     texts: Mapping[str, str]
     documents: tuple[Document, ...]
     kustomizations: tuple[Kustomization, ...] = ()
+    places: tuple[Place, ...] = ()
+    """What `--path` adds to the table of places."""
+    forced: tuple[Forced, ...] = ()
+    """What `--force` says."""
 
     def with_more(self, more: Mapping[str, str]) -> FileSet:
         """The same with manifests that were found beside them."""
         documents = [one for file, text in more.items() for one in manifests.parse(text, file)]
-        return FileSet({**self.texts, **more}, (*self.documents, *documents), self.kustomizations)
+        return replace(self, texts={**self.texts, **more}, documents=(*self.documents, *documents))
 
     def read(self, namespace: str, default: str) -> tuple[Survey, tuple[CallSite, ...]]:
         """What the objects of one namespace are and call; `default` is that of objects which name none.
@@ -40,11 +45,12 @@ class FileSet:
         mine = [one for one in self.documents if one.ref.namespace == namespace or one.ref.kind == "Namespace"]
         found: dict[object, CallSite] = {}
         for variant in _variants(mine):
-            survey = survey_documents(variant, namespace or default)
-            for site in with_lines(inspection.call_sites(survey), variant, self.texts, default):
+            survey = survey_documents(variant, namespace or default, self.places)
+            sites = inspection.call_sites(survey, self.places, self.forced)
+            for site in with_lines(sites, variant, self.texts, default):
                 place = (site.spot, site.object, site.steps) if site.spot is None else (site.spot,)
                 found.setdefault((site.workload, place, site.url.start), site)
-        return survey_documents(mine, namespace or default), tuple(found.values())
+        return survey_documents(mine, namespace or default, self.places), tuple(found.values())
 
 
 def _variants(documents: Sequence[Document]) -> Iterator[list[Document]]:
@@ -58,8 +64,9 @@ def _variants(documents: Sequence[Document]) -> Iterator[list[Document]]:
         yield [*others, *(found[min(number, len(found) - 1)] for found in maps.values())]
 
 
-def read_file_set(files: Files) -> FileSet:
+def read_file_set(files: Files, reading: Reading) -> FileSet:
     """Read it all. ManifestError for what is missing, broken or a template."""
+    places, forced = reading.places(), reading.forced()
     texts, documents = read_documents(files)
     found = dict(texts)
     near = dict.fromkeys(path for file in texts if file != "-" for path in _near(file))
@@ -70,7 +77,7 @@ def read_file_set(files: Files) -> FileSet:
     found |= _read_more([one.file for one in kustomizations], found)
     found |= _read_more([path for one in kustomizations for path in one.sources if os.path.exists(path)], found)
     generated = [document for one in kustomizations for document in one.generated(found)]
-    return FileSet(found, (*documents, *generated), tuple(kustomizations))
+    return FileSet(found, (*documents, *generated), tuple(kustomizations), places, forced)
 
 
 def _kustomizations(texts: Mapping[str, str]) -> Iterator[Kustomization]:

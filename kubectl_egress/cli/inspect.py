@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kubectl_egress.cli.options import Connection, Files, Selection, Targets, output_option
+from kubectl_egress.cli.options import Connection, Files, Reading, Selection, Targets, output_option
 from kubectl_egress.cli.output import check_format, coloured, emit, emit_document, say, width
 from kubectl_egress.cli.sources import (
     again,
     check_files_alone,
+    check_forced,
     read_documents,
     refuse_blind,
     survey_cluster,
@@ -32,6 +33,7 @@ def inspect(
     selection: Selection,
     files: Files,
     connection: Connection,
+    reading: Reading,
     targets: Targets = None,
     live: Annotated[
         str, typer.Option("--live", metavar="on|off", help="Must be 'on' or 'off': whether to ask the sidecars.")
@@ -54,32 +56,38 @@ def inspect(
     if live not in ("on", "off"):
         raise UsageError(f"invalid --live value ({live})", "it must be on or off")
     if files.filename:
-        report = read_files(targets or (), selection, files)
+        report = read_files(targets or (), selection, files, reading)
     else:
-        report = read_cluster(targets or (), selection, connection, live == "on")
+        report = read_cluster(targets or (), selection, connection, live == "on", reading)
     where = again(selection, files, report.ready_namespace) + ("" if files.filename else connection.again())
     show(report, output, where.strip())
     return 0
 
 
-def read_cluster(targets: Sequence[str], selection: Selection, connection: Connection, live: bool) -> InspectReport:
+def read_cluster(
+    targets: Sequence[str], selection: Selection, connection: Connection, live: bool, reading: Reading
+) -> InspectReport:
     """What the cluster says of the targets."""
     from kubectl_egress import inspection
 
-    survey = survey_cluster(targets, selection, connection, live)
+    places, forced = reading.places(), reading.forced()
+    survey = survey_cluster(targets, selection, connection, live, places)
     refuse_blind(survey)
-    sites = inspection.call_sites(survey)
+    sites = inspection.call_sites(survey, places, forced)
+    check_forced(forced, sites)
     return inspection.inspect(survey, sites, checked(survey, sites))
 
 
-def read_files(targets: Sequence[str], selection: Selection, files: Files) -> InspectReport:
+def read_files(targets: Sequence[str], selection: Selection, files: Files, reading: Reading) -> InspectReport:
     """What the files say; no cluster is asked."""
     from kubectl_egress import inspection
 
     check_files_alone(targets, selection)
+    places, forced = reading.places(), reading.forced()
     texts, documents = read_documents(files)
-    survey = survey_documents(documents, selection.namespace)
-    sites = with_lines(inspection.call_sites(survey), documents, texts, selection.namespace)
+    survey = survey_documents(documents, selection.namespace, places)
+    sites = with_lines(inspection.call_sites(survey, places, forced), documents, texts, selection.namespace)
+    check_forced(forced, sites)
     return inspection.inspect(survey, sites, checked(survey, sites))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kubectl_egress.cli.options import Connection, FieldManager, Files, Namespace, Yes, output_option
+from kubectl_egress.cli.options import Connection, FieldManager, Files, Namespace, Reading, Yes, output_option
 from kubectl_egress.cli.output import check_format, coloured, emit, emit_document, say, width
 from kubectl_egress.errors import RefusedError, UsageError
 
@@ -32,7 +32,7 @@ Window = Annotated[str, typer.Option("--window", metavar="TIME", help="How long 
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Reading):
     """Which callers, and how far to go."""
 
     namespace: Namespace = ""

@@ -17,7 +17,7 @@ from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blo
 from kubectl_egress.cli.near import check_called
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.output import confirm, say
-from kubectl_egress.cli.sources import refuse_blind
+from kubectl_egress.cli.sources import check_forced, refuse_blind
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.survey import is_leaving, survey
@@ -26,6 +26,7 @@ from kubectl_egress.errors import EgressError, UnreachableError
 from kubectl_egress.model import CallSite, Finding, Host, Plan, ProxyUnread, Ref, Survey, Wait
 from kubectl_egress.plan import MigrationRequest, baselines, calling, plan_migration
 from kubectl_egress.report import plan_question
+from kubectl_egress.scan import is_identifier
 from kubectl_egress.urls import parse_host
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
 def migrate_cluster(hosts: Sequence[str], choice: Choice, doing: Doing, connection: Connection, output: str) -> int:
     """Migrate callers in a namespace of the cluster; the exit status."""
     asked = tuple(dict.fromkeys(parse_host(host) for host in hosts))
+    places, forced = choice.places(), choice.forced()
     cluster = connect(connection.options(choice.namespace, doing.field_manager))
     try:
-        seen = survey(cluster, hosts=None)
+        seen = survey(cluster, hosts=None, places=places)
         refuse_blind(seen)
-        sites = inspection.call_sites(seen)
+        sites = inspection.call_sites(seen, places, forced)
+        check_forced(forced, sites)
         workloads = _workloads(cluster, choice)
         wanted = asked or _all_hosts(seen, sites, workloads)
         if not wanted:
@@ -106,9 +109,11 @@ def _concerning(found: Sequence[Finding], workloads: frozenset[Ref] | None) -> t
 def _check_called(
     hosts: Sequence[Host], sites: Sequence[CallSite], workloads: frozenset[Ref] | None, seen: Survey
 ) -> None:
-    called = {site.server for site in sites if workloads is None or site.workload in workloads}
+    called = {
+        site.server for site in sites if (workloads is None or site.workload in workloads) and not is_identifier(site)
+    }
     where = f"nothing in namespace {seen.namespace}" if workloads is None else "none of the chosen workloads"
-    check_called(hosts, called, where, "kubectl egress inspect")
+    check_called(hosts, called, where, "kubectl egress inspect", sites)
 
 
 def _ask_and_do(

@@ -14,12 +14,13 @@ from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blo
 from kubectl_egress.cli.near import check_called
 from kubectl_egress.cli.options import Files
 from kubectl_egress.cli.output import coloured, emit, say
-from kubectl_egress.cli.sources import placed
+from kubectl_egress.cli.sources import check_forced, placed
 from kubectl_egress.errors import EgressError, ManifestError, UsageError
 from kubectl_egress.model import CallSite, Host, Survey
 from kubectl_egress.plan import FileChange, FilePlan, egress_files, plan_files
 from kubectl_egress.report import findings_text, text_diff
 from kubectl_egress.report.colour import diff_coloured
+from kubectl_egress.scan import is_identifier
 from kubectl_egress.urls import find_urls, parse_host, shown
 
 
@@ -28,7 +29,7 @@ def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, files: Fil
     _check_flags(choice, doing, files)
     asked = tuple(dict.fromkeys(parse_host(host) for host in hosts))
     try:
-        given = read_file_set(files)
+        given = read_file_set(files, choice)
     except ManifestError as error:
         raise chart_advice(error, files, [str(host) for host in asked]) from error
     plans = _plans(given, asked, choice, files)
@@ -70,7 +71,9 @@ def _plans(given: FileSet, asked: Sequence[Host], choice: Choice, files: Files) 
     sites = [site for one in namespaces for site in given.read(one, choice.namespace)[1]]
     words = [word for name in files.filename for word in ("-f", name)] + (["-R"] if files.recursive else [])
     inspect = f"kubectl egress inspect {shlex.join(words)}"
-    check_called(asked, {site.server for site in sites}, "nothing in these files", inspect)
+    check_forced(choice.forced(), sites)
+    called = {site.server for site in sites if not is_identifier(site)}
+    check_called(asked, called, "nothing in these files", inspect, sites)
     plans = [_plan(one, given, asked, choice) for one in namespaces]
     found = [one for one in plans if one is not None]
     if not found and any(site.url.encrypted for site in sites):

@@ -6,23 +6,37 @@ import difflib
 from collections.abc import Collection, Sequence
 
 from kubectl_egress.errors import EgressError
-from kubectl_egress.model import Host
+from kubectl_egress.model import CallSite, Host
+from kubectl_egress.paths import kubectl_path
+from kubectl_egress.scan import is_identifier
 
 SHOWN = 5
 """Hosts that are named where none is near."""
 
 
-def check_called(hosts: Sequence[Host], called: Collection[Host], caller: str, inspect: str) -> None:
+def check_called(
+    hosts: Sequence[Host], called: Collection[Host], caller: str, inspect: str, sites: Sequence[CallSite] = ()
+) -> None:
     """Raise EgressError for hosts that are not among those that are called.
 
-    `caller`: the subject of the sentence, `nothing in namespace shop`; `inspect`: the command that shows what is called.
+    `caller`: the subject of the sentence, `nothing in namespace shop`; `inspect`: the command that shows what is called;
+    `sites`: where hosts are named, called or not.
     """
     missing = [host for host in hosts if host not in called and not _covers(host, called)]
     if missing:
         raise EgressError(
             f"{caller} calls {', '.join(map(str, missing))}, as far as can be seen; nothing was changed",
-            hint(missing, called, inspect),
+            _looks(missing, sites) or hint(missing, called, inspect),
         )
+
+
+def _looks(missing: Sequence[Host], sites: Sequence[CallSite]) -> str:
+    """What to type where a host is named, but not called as far as its names tell."""
+    site = next((site for site in sites if site.server in missing and is_identifier(site)), None)
+    if site is None:
+        return ""
+    path = kubectl_path(site.steps)
+    return f"{path} looks like {site.reason}; if the pod does call it: --force '{site.host.name}={path}'"
 
 
 def _covers(host: Host, called: Collection[Host]) -> bool:

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from kubectl_egress.cluster import ConnectionOptions
+    from kubectl_egress.places import Forced, Place
 
 Targets = Annotated[
     list[str] | None,
@@ -78,6 +79,41 @@ class Files:
             "manifests organized within the same directory.",
         ),
     ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What counts as a call, beyond the tables."""
+
+    path: Annotated[
+        list[str],
+        _text(
+            "--path",
+            metavar="KIND:JSONPATH",
+            text="Look there too, in objects of this kind: 'Rollout.argoproj.io:spec.template.spec.containers[*].env[*].value'; "
+            "may be repeated.",
+        ),
+    ] = field(default_factory=list)
+    force: Annotated[
+        list[str],
+        _text(
+            "--force",
+            metavar="HOST=PATH",
+            text="Count a URL as a call although it looks like an identifier; may be repeated.",
+        ),
+    ] = field(default_factory=list)
+
+    def places(self) -> tuple[Place, ...]:
+        """What `--path` adds to the table of places; UsageError for what is none."""
+        from kubectl_egress.places import parse_place
+
+        return tuple(parse_place(text) for text in self.path)
+
+    def forced(self) -> tuple[Forced, ...]:
+        """What `--force` says; UsageError for what names no host and path."""
+        from kubectl_egress.places import parse_forced
+
+        return tuple(parse_forced(text) for text in self.force)
 
 
 @dataclass(frozen=True, slots=True)

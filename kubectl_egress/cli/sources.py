@@ -13,11 +13,18 @@ from kubectl_egress.errors import EgressError, UsageError
 if TYPE_CHECKING:
     from kubectl_egress.journal import Journal
     from kubectl_egress.model import CallSite, Document, Ref, Spot, Steps, Survey
+    from kubectl_egress.places import Forced, Place
 
 MESH_KINDS = ("ServiceEntry", "DestinationRule", "VirtualService", "Sidecar", "EnvoyFilter")
 
 
-def survey_cluster(targets: Sequence[str], selection: Selection, connection: Connection, live: bool = True) -> Survey:
+def survey_cluster(
+    targets: Sequence[str],
+    selection: Selection,
+    connection: Connection,
+    live: bool = True,
+    places: Sequence[Place] = (),
+) -> Survey:
     """Everything that there is to know of the targets in the cluster; the connection is closed again."""
     from kubectl_egress.cluster import connect
     from kubectl_egress.cluster.survey import survey
@@ -26,7 +33,14 @@ def survey_cluster(targets: Sequence[str], selection: Selection, connection: Con
     parsed = parse_targets(targets)
     cluster = connect(connection.options(selection.namespace))
     try:
-        return survey(cluster, parsed, selector=selection.selector, all_namespaces=selection.all_namespaces, live=live)
+        return survey(
+            cluster,
+            parsed,
+            selector=selection.selector,
+            all_namespaces=selection.all_namespaces,
+            live=live,
+            places=places,
+        )
     finally:
         cluster.close()
 
@@ -40,6 +54,20 @@ def refuse_blind(survey: Survey) -> None:
     refused = [one for one in survey.denied if one.resource.partition(".")[0] in types and not one.absent]
     if refused and not survey.workloads:
         raise _forbidden([one.resource for one in refused], refused[0].namespace, ForbiddenError)
+
+
+def check_forced(forced: Sequence[Forced], sites: Sequence[CallSite]) -> None:
+    """EgressError for a `--force` where no URL of that host stands, with the paths where one does."""
+    from kubectl_egress.paths import kubectl_path
+
+    there = {(site.host.name, kubectl_path(site.steps)) for site in sites}
+    for one in forced:
+        if (one.host, one.path) not in there:
+            paths = sorted({path for host, path in there if host == one.host})
+            remedy = (
+                f"it stands at {', '.join(paths)}" if paths else "inspect -o wide shows which URLs there are, and where"
+            )
+            raise EgressError(f"--force: no URL of {one.host} stands at {one.path}", remedy)
 
 
 def journals_of(survey: Survey) -> list[Journal]:
@@ -81,15 +109,22 @@ def read_documents(files: Files) -> tuple[Mapping[str, str], tuple[Document, ...
     return texts, tuple(document for file, text in texts.items() for document in manifests.parse(text, file))
 
 
-def survey_documents(documents: Sequence[Document], namespace: str = "") -> Survey:
-    """What the documents say, as a Survey; `namespace` is that of objects which name none, as with kubectl's -n."""
+def survey_documents(documents: Sequence[Document], namespace: str = "", places: Sequence[Place] = ()) -> Survey:
+    """What the documents say, as a Survey; `namespace` is that of objects which name none, as with kubectl's -n.
+
+    What a row of `--path` is about counts as a workload.
+    """
     from kubectl_egress import kinds
     from kubectl_egress.model import Survey, Workload
 
     named = [placed(document, namespace) for document in documents]
     return Survey(
         namespace=namespace,
-        workloads=tuple(Workload(document) for document in named if kinds.row(document.ref.kind)),
+        workloads=tuple(
+            Workload(document)
+            for document in named
+            if kinds.row(document.ref.kind) or any(place.concerns(document) for place in places)
+        ),
         config_maps={document.ref: document.body for document in named if document.ref.kind == "ConfigMap"},
         namespaces={document.ref.name: document.body for document in named if document.ref.kind == "Namespace"},
         mesh_objects=tuple(document for document in named if document.ref.kind in MESH_KINDS),

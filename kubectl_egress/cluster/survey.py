@@ -11,6 +11,7 @@ from kubectl_egress.cluster import owners
 from kubectl_egress.cluster.cluster import Cluster
 from kubectl_egress.cluster.lists import PODS, Read, document, listed, resource_of, side_by_side
 from kubectl_egress.cluster.proxies import has_proxy, is_running, not_running, read_snapshots
+from kubectl_egress.cluster.resources import ApiResource
 from kubectl_egress.cluster.surroundings import (
     config_maps_of,
     journals_and_others,
@@ -24,6 +25,7 @@ from kubectl_egress.cluster.targets import Selection, Target, select
 from kubectl_egress.errors import NotFoundError
 from kubectl_egress.kinds import KindRow
 from kubectl_egress.model import Body, Denied, Document, Host, MeshSettings, Proxy, Ref, Survey, Workload
+from kubectl_egress.places import Place
 
 _READERS = 8
 
@@ -36,11 +38,12 @@ def survey(
     all_namespaces: bool = False,
     live: bool = True,
     hosts: Sequence[Host] | None = None,
+    places: Sequence[Place] = (),
     concurrency: int = 16,
 ) -> Survey:
     """Read the workloads that the targets and the label selector mean, and what decides about them.
 
-    `live`: ask the sidecars of their running pods too, about `hosts` (None: about everything outbound).
+    Without targets, also objects of other kinds that a row of `places` (`--path`) is about. `live`: ask the sidecars of their running pods too, about `hosts` (None: about everything outbound).
     What may not be read becomes a Denied. Raises UsageError for targets that do not fit together, NotFoundError for
     a target, a type or a namespace that does not exist, ForbiddenError for credentials that do not count (401), and
     UnreachableError.
@@ -48,7 +51,7 @@ def survey(
     selections = select(targets, cluster.resource, selector=selector, all_namespaces=all_namespaces)
     namespace = None if all_namespaces else cluster.namespace
     with side_by_side(_READERS, "survey") as pool:
-        found = _gather(cluster, selections, namespace, selector, pool)
+        found = _gather(cluster, selections, namespace, selector, pool, () if targets else _others(cluster, places))
     grouped = owners.pods_by_workload(found.pods, owners.parents(found.between))
     workloads = tuple(Workload(one, grouped.get(one.ref, ())) for one in found.workloads)
     journals, config_maps = journals_and_others(found.config_maps)
@@ -110,6 +113,7 @@ def _gather(
     namespace: str | None,
     selector: str,
     pool: ThreadPoolExecutor,
+    others: Sequence[ApiResource],
 ) -> _Found:
     """All reads, side by side. What waits for another in the pool was submitted after it, so that none waits for ever."""
     spaces = pool.submit(namespaces_of, cluster, namespace)
@@ -119,12 +123,14 @@ def _gather(
         for row in _between(selections)
     }
     chosen = [pool.submit(_workloads, cluster, one, namespace, selector, between) for one in selections]
+    more = [pool.submit(listed, cluster, one, namespace, label_selector=selector) for one in others]
     mesh = pool.submit(mesh_of, cluster, namespace)
     namespaces = spaces.result()
     mesh_wide = pool.submit(settings_of, cluster, revision_asked(namespaces.items))
     bodies = [future.result() for future in chosen]
+    _check_names(selections, [document(body) for read in bodies for body in read.items], namespace, bodies)
+    bodies += [future.result() for future in more]
     workloads = tuple(document(body) for read in bodies for body in read.items)
-    _check_names(selections, workloads, namespace, bodies)
     config_maps = pool.submit(config_maps_of, cluster, namespace, workloads).result()
     settings, unread = mesh_wide.result()
     injected = revision_injected(pods.result().items)
@@ -142,6 +148,16 @@ def _gather(
         settings=settings,
         denied=tuple(dict.fromkeys([*(denied for read in reads for denied in read.denied), *unread])),
     )
+
+
+def _others(cluster: Cluster, places: Sequence[Place]) -> tuple[ApiResource, ...]:
+    """The resources of kinds that only `--path` names; NotFoundError for one that the cluster does not have."""
+    names = dict.fromkeys(
+        f"{place.kind}.{place.group}".lower() if place.group else place.kind.lower()
+        for place in places
+        if kinds.row(place.kind) is None
+    )
+    return tuple(cluster.resource(name) for name in names)
 
 
 def _running(pod: Body) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kubectl_egress import kinds, paths, urls
-from kubectl_egress.findings.scope import ASIDE, Caller, Found, Scope, concerns, title
+from kubectl_egress.findings.scope import Caller, Found, Scope, concerns, title
 from kubectl_egress.kinds import Hold
 from kubectl_egress.model import Ref, Severity
+from kubectl_egress.scan import is_aside, is_identifier
 
 # What makes and replaces these, and is migrated in their place.
 _MAKERS = {"ReplicaSet": "Deployment", "Job": "CronJob"}
@@ -21,9 +22,9 @@ def not_rewritable(scope: Scope, caller: Caller) -> Iterator[Found]:
     for host in caller.hosts:
         movable = any(site.rewritable for site in caller.calls(host)) or scope.migrated(caller.ref, host)
         for site in caller.sites:
-            if not site.url.encrypted or site.rewritable or not concerns(host, site):
+            if not site.url.encrypted or site.rewritable or not concerns(host, site) or is_identifier(site):
                 continue
-            aside = site.reason in ASIDE
+            aside = is_aside(site)
             severity = Severity.INFO if aside else Severity.WARN if movable else Severity.BLOCK
             where = paths.kubectl_path(site.steps)
             where = where if site.object == caller.ref else f"{where} of {title(site.object)}"

@@ -22,13 +22,11 @@ from kubectl_egress.model import (
     Survey,
     Workload,
 )
-from kubectl_egress.scan import REASON_COMMENT, REASON_KUBELET
+from kubectl_egress.scan import is_aside
 from kubectl_egress.scan.call_sites import MESH_CONTAINERS
 from kubectl_egress.urls import external
 
 PROXY_CONTAINER = "istio-proxy"
-ASIDE = (REASON_COMMENT, REASON_KUBELET)
-"""What is no call of the pods: a comment, and what the kubelet calls itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ class Caller:
 
     def uses(self, host: Host) -> tuple[CallSite, ...]:
         """The call sites of a host, `http://HOST` too."""
-        return tuple(site for site in self.sites if site.reason not in ASIDE and concerns(host, site))
+        return tuple(site for site in self.sites if not is_aside(site) and concerns(host, site))
 
 
 @dataclass(frozen=True)
@@ -106,6 +104,8 @@ class Scope:
     hosts: tuple[Host, ...]
     fail_open: bool = False
     origination: Origination = AS_BEFORE
+    everything: bool = False
+    """Whether no host was asked for in particular."""
 
     @cached_property
     def callers(self) -> tuple[Caller, ...]:
@@ -118,7 +118,7 @@ class Scope:
 
     def _caller(self, workload: Workload, sites: Sequence[CallSite]) -> Caller:
         # `http://HOST` gets the alias too, where there is one.
-        counting = [site for site in sites if is_call(site) or (site.reason not in ASIDE and not self.fail_open)]
+        counting = [site for site in sites if is_call(site) or (not is_aside(site) and not self.fail_open)]
         hosts = {host for site in counting for host in self.called(site)}
         hosts |= {host for ref, host in self._migrated if ref == workload.ref and host in self.hosts}
         return Caller(workload, tuple(sorted(hosts)), tuple(sites))
@@ -234,16 +234,17 @@ def make_scope(
     origination: Origination = AS_BEFORE,
 ) -> Scope:
     """Sort the survey; `hosts` None means every external host that somebody calls with encryption."""
+    everything = hosts is None
     if hosts is None:
         domain = survey.settings.cluster_domain
         called = {site.host for site in sites if is_call(site) and external(site.host.name, domain)}
         hosts = sorted(called)
-    return Scope(survey, tuple(sites), tuple(dict.fromkeys(hosts)), fail_open, origination)
+    return Scope(survey, tuple(sites), tuple(dict.fromkeys(hosts)), fail_open, origination, everything)
 
 
 def is_call(site: CallSite) -> bool:
-    """Whether it is an encrypted call of the pods: no comment, and nothing that the kubelet calls."""
-    return site.url.encrypted and site.reason not in ASIDE
+    """Whether it is an encrypted call of the pods: no comment, no identifier, and nothing that the kubelet calls."""
+    return site.url.encrypted and not is_aside(site)
 
 
 def concerns(host: Host, site: CallSite) -> bool:

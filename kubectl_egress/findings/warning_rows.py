@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubectl_egress.findings import protocols, warnings
+from kubectl_egress.findings import protocols, sources, warnings
 from kubectl_egress.findings.row import Row
 from kubectl_egress.findings.scope import by_caller
 from kubectl_egress.model import Severity
@@ -71,6 +71,19 @@ WARNING_ROWS = (
         "Send the credential in a header, or leave path and query out of the access log's format.",
         by_caller(warnings.secret_in_url),
         ignorable=True,
+    ),
+    Row(
+        "looks-like-identifier",
+        WARN,
+        "a string looks like a call and is none",
+        "The URL is named like an OIDC issuer, an audience, a redirect or webhook URL, the application's own public URL, an "
+        "origin, a link, documentation, or a schema. docs/what-is-found.md has the table.",
+        "Rewritten, an issuer would match no token any more, and a browser or a partner would be sent to http://.",
+        "Nothing, if that is what it is. If the pod calls it, say so: --force HOST=PATH, or the annotation egress.kubectl/calls: "
+        "HOST on the workload or its pod template.",
+        sources.looks_like_identifier,
+        ignorable=True,
+        changes=True,
     ),
     Row(
         "ambient",

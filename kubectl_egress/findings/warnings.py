@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from kubectl_egress import kinds, mesh, paths, urls
-from kubectl_egress.findings.scope import ASIDE, Caller, Found, Scope, title
+from kubectl_egress.findings.scope import Caller, Found, Scope, title
 from kubectl_egress.model import Body, Host, Ref
+from kubectl_egress.scan import is_aside
 
 _USER_INFO = re.compile(r"//[^/@?#]*@")
 _AMBIENT = "istio.io/dataplane-mode"
@@ -17,7 +18,7 @@ def plain_callers(scope: Scope) -> Iterator[Found]:
     """Workloads that call `http://HOST` today: once the entry is there, their calls go over TLS too."""
     seen: set[tuple[Ref, Host]] = set()
     for site in scope.sites:
-        for host in scope.called(site) if not site.url.encrypted and site.reason not in ASIDE else ():
+        for host in scope.called(site) if not site.url.encrypted and not is_aside(site) else ():
             # `http://HOST:443` is no call of the TLS port: that is another finding.
             known = (site.workload, host) in seen or site.host.port != mesh.CLEAR_PORT
             if known or (site.workload.namespace, host) not in scope.pairs or _ours(scope, site.workload, host):

@@ -26,6 +26,7 @@ from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import closing_step, opening_step
 from kubectl_egress.plan.objects import wanted_objects
 from kubectl_egress.plan.patches import patch_between
+from kubectl_egress.scan import is_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,9 @@ def _caller(
 ) -> CallerChange | None:
     mine = [site for site in sites if site.workload == workload.ref]
     rewritten = [site for site in mine if site.url.encrypted and site.rewritable]
-    called = {site.server for site in rewritten} | {site.server for site in mine if not site.url.encrypted}
+    called = {site.server for site in rewritten} | {
+        site.server for site in mine if not (site.url.encrypted or is_aside(site))
+    }
     wanted = {host: aliases[host] for host in aliases if host in called}
     row = kinds.row(workload.ref.kind)
     if not wanted or row is None or not row.mutable:

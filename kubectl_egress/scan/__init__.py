@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from kubectl_egress.scan.call_sites import REASON_COMMENT, REASON_COMPOSED, REASON_KUBELET, scan
+from kubectl_egress.scan.call_sites import (
+    REASON_COMMENT,
+    REASON_COMPOSED,
+    REASON_KUBELET,
+    is_aside,
+    is_identifier,
+    scan,
+)
 from kubectl_egress.scan.references import config_map_references
 
-__all__ = ["REASON_COMMENT", "REASON_COMPOSED", "REASON_KUBELET", "config_map_references", "scan"]
+__all__ = [
+    "REASON_COMMENT",
+    "REASON_COMPOSED",
+    "REASON_KUBELET",
+    "config_map_references",
+    "is_aside",
+    "is_identifier",
+    "scan",
+]

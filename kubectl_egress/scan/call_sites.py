@@ -5,19 +5,29 @@ Everything is read where it stands: a call site's address is the address of the 
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kubectl_egress import kinds
+from kubectl_egress import kinds, paths
 from kubectl_egress.model import Body, CallSite, Document, Ref, Steps, Url
-from kubectl_egress.places import KUBELET_PLACES, Place, matches, strings_at
+from kubectl_egress.places import KUBELET_PLACES, Forced, Place, matches, strings_at
+from kubectl_egress.scan.identifiers import REASONS, identifier
+from kubectl_egress.scan.naming import Name, name_of
 from kubectl_egress.scan.strings import Found, Reader
 from kubectl_egress.urls import external, find_urls
 
 REASON_COMMENT = "in a comment"
 REASON_COMPOSED = "composed of several settings: change them by hand"
 REASON_KUBELET = "called by the kubelet, past every sidecar"
+REASON_NO_TEMPLATE = "in no pod template: whatever makes the pods has to be changed"
+_ASIDE = frozenset({REASON_COMMENT, REASON_KUBELET})
+
+# On a workload or its pod template: hosts, separated by commas, whose URLs are calls whatever they look like; `*` for all.
+CALLS_ANNOTATION = "egress.kubectl/calls"
+_FARTHEST = 64
+_BETWEEN_ITEMS = re.compile(r"[\s\"',;|]*(?:-[ \t]+)?[\"']?")
 
 # What Istio's injector adds (istio.io/latest/docs/reference/config/annotations, pkg/kube/inject).
 MESH_CONTAINERS = frozenset({"istio-proxy", "istio-init", "istio-validation"})
@@ -28,19 +38,52 @@ def scan(
     config_maps: Mapping[Ref, Body],
     places: Iterable[Place] = (),
     *,
+    forced: Collection[Forced] = (),
     cluster_domain: str = "cluster.local",
 ) -> tuple[CallSite, ...]:
     """Every URL of an external host that the workload's pods call, each once, in the order of the object.
 
     `config_maps` holds what the template's references lead to; one that is missing is no error. `places` are rows of
-    `--path`. Secrets are not read. What must not or cannot be rewritten has a reason.
+    `--path`, `forced` what `--force` says. Secrets are not read. What must not or cannot be rewritten has a reason.
     """
+    calls = _annotated(workload)
     sites: dict[tuple[Ref, Steps, int], CallSite] = {}
     for site in _sites(workload, config_maps, places):
         if external(site.host.name, cluster_domain):
             key = (site.object, site.steps, site.url.start)
-            sites[key] = _shared(sites[key], site) if key in sites else site
+            known = _called(site) if is_identifier(site) and _is_forced(site, forced, calls) else site
+            sites[key] = _shared(sites[key], known) if key in sites else known
     return tuple(sites.values())
+
+
+def is_aside(site: CallSite) -> bool:
+    """Whether it is no call of the pods: a comment, what the kubelet calls itself, what only looks like a call."""
+    return site.reason in _ASIDE or is_identifier(site)
+
+
+def is_identifier(site: CallSite) -> bool:
+    """Whether it looks like a call and is none, by a rule of `identifiers`; `--force` and the annotation overrule that."""
+    return site.reason in REASONS
+
+
+def _annotated(workload: Document) -> frozenset[str]:
+    """The hosts that the annotation names."""
+    template = kinds.pod_template(workload.body) or {}
+    found = [(one.get("metadata") or {}).get("annotations") or {} for one in (workload.body, template)]
+    words = (str(annotations.get(CALLS_ANNOTATION, "")).replace(",", " ").split() for annotations in found)
+    return frozenset(word.lower().rstrip(".") for listed in words for word in listed)
+
+
+def _is_forced(site: CallSite, forced: Collection[Forced], calls: Collection[str]) -> bool:
+    return (
+        "*" in calls
+        or site.host.name in calls
+        or (bool(forced) and Forced(site.host.name, paths.kubectl_path(site.steps)) in forced)
+    )
+
+
+def _called(site: CallSite) -> CallSite:
+    return replace(site, reason=REASON_COMPOSED if not site.url.edits and site.url.encrypted else "")
 
 
 def _shared(known: CallSite, again: CallSite) -> CallSite:
@@ -60,7 +103,20 @@ def _sites(workload: Document, config_maps: Mapping[Ref, Body], places: Iterable
     for place in places:
         if place.concerns(workload):
             for steps, text in strings_at(place, workload.body):
-                yield from _call_sites(workload, Found(workload.ref, steps, text))
+                in_template = bool(template) and steps[: len(prefix)] == prefix
+                for site in _call_sites(workload, _placed(workload, steps, text)):
+                    yield site if in_template or site.reason else replace(site, reason=REASON_NO_TEMPLATE)
+
+
+def _placed(workload: Document, steps: Steps, text: str) -> Found:
+    """A string that a row of `--path` found, with the names of the list entries on the way, by which it is found again."""
+    names = []
+    for number, step in enumerate(steps):
+        item = paths.get(workload.body, steps[: number + 1]) if isinstance(step, int) else None
+        names += [str(item.get("name", ""))] if isinstance(item, Mapping) else []
+    container, entry = (*names, "", "")[:2]
+    key = next((step for step in reversed(steps) if isinstance(step, str)), "")
+    return Found(workload.ref, steps, text, container, entry, key if not entry else "")
 
 
 # ---- call sites -----------------------------------------------------------------------------------------------------
@@ -72,12 +128,19 @@ def _call_sites(workload: Document, found: Found) -> Iterator[CallSite]:
     starts = {url.start for url in composed}
     urls = find_urls(found.text)
     comments = found.comments(found.text) if urls and found.comments else ()
+    end, name = 0, Name()
     for url in urls:
+        between = found.text[end : url.start]
+        # What stands behind a comma has the name of the first: `REDIRECT_URIS=https://a/,https://b/`.
+        if not end or len(between) > _FARTHEST or not _BETWEEN_ITEMS.fullmatch(between):
+            name = name_of(found.text, url.start, found.label, found.entry)
+        end = url.end
         if url.start not in starts:
-            comment = _within(url.start, comments)
-            yield _call_site(workload, found, url, REASON_COMMENT if comment else "")
+            reason = REASON_COMMENT if _within(url.start, comments) else identifier(name, url.text)
+            yield _call_site(workload, found, url, reason)
     for url in composed:
-        yield _call_site(workload, found, url, REASON_COMPOSED)
+        name = name_of(found.text, url.start, found.label, found.entry)
+        yield _call_site(workload, found, url, identifier(name, url.text) or REASON_COMPOSED)
 
 
 def _within(offset: int, spans: Sequence[tuple[int, int]]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kubectl_egress import paths
 from kubectl_egress.model import Body, Ref, Steps
 from kubectl_egress.places import CONTAINER_PLACES, matches
 from kubectl_egress.scan.expansion import Expansion, expand
@@ -21,6 +22,8 @@ class Found:
     text: str
     container: str = ""
     entry: str = ""
+    label: str = ""
+    """The argument before it, if that is an option: `--issuer`."""
     expansion: Expansion | None = None
     """None where Kubernetes resolves no `$(VAR)`."""
     comments: Callable[[str], Sequence[tuple[int, int]]] | None = None
@@ -46,8 +49,10 @@ class Reader:
                     known = values if inner[0] != "env" else self._before(container, inner, values)
                     entry = str(container["env"][inner[1]].get("name", "")) if inner[0] == "env" else ""
                     comments = shell_comments if inner in scripts else None
-                    expansion = expand(text, known)
-                    yield Found(self.workload, (*steps, *inner), text, name, entry, expansion, comments)
+                    label = "" if entry else _option_before(container, inner)
+                    yield Found(
+                        self.workload, (*steps, *inner), text, name, entry, label, expand(text, known), comments
+                    )
         for reference, key in (*self._environment_keys(container), *self._file_keys(container)):
             text = self._data(reference).get(key)
             if isinstance(text, str):
@@ -121,3 +126,10 @@ class Reader:
                 path = str(item.get("path", "")).strip("/")
                 if not sub_path or f"{path}/".startswith(sub_path.strip("/") + "/"):
                     yield reference, str(item.get("key", ""))
+
+
+def _option_before(container: Body, steps: Steps) -> str:
+    """The argument before one, if it is an option without its value."""
+    arguments = paths.get(container, steps[:-1])
+    before = arguments[int(steps[-1]) - 1] if isinstance(steps[-1], int) and steps[-1] > 0 else ""
+    return before if isinstance(before, str) and before.startswith("-") and "=" not in before else ""

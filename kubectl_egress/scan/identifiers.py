@@ -1,0 +1,121 @@
+"""Strings that look like calls and are none: a table of rules, each with its reason, by a URL's name or by itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kubectl_egress.scan.naming import Name
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One kind of string that is compared, shown or handed on, and not called by the pod that holds it."""
+
+    reason: str
+    """What a user is told; it goes on from "it stays as it is:"."""
+    why: str
+    """What would go wrong if it were rewritten."""
+    names: str = ""
+    """A pattern for its name in words (` oidc issuer url `), searched."""
+    keys: str = ""
+    """A pattern for the name as it is written, from its start to its end."""
+    urls: str = ""
+    """A pattern for the URL in lower case, from its start on."""
+    but: str = ""
+    """URLs that are called although the name fits."""
+
+    def fits(self, name: Name, url: str) -> bool:
+        """Whether the rule is about a URL of this name."""
+        named = (self.names and re.search(self.names, name.words)) or (
+            self.keys and re.fullmatch(self.keys, name.written, re.IGNORECASE)
+        )
+        if named:
+            return not (self.but and re.match(self.but, url))
+        return bool(self.urls and re.match(self.urls, url))
+
+
+_URL = "(?:ur[li]|endpoint|link|href|page|address)s?"
+_RECEIVERS = (
+    r"https://(?:hooks\.slack\.com|discord(?:app)?\.com/api|[\w.-]+\.webhook\.office\.com|outlook\.office\.com"
+    r"|chat\.googleapis\.com|hooks\.zapier\.com|maker\.ifttt\.com|oapi\.dingtalk\.com|qyapi\.weixin\.qq\.com"
+    r"|open\.feishu\.cn|open\.larksuite\.com|events\.pagerduty\.com|api\.opsgenie\.com|api\.telegram\.org)[/:]"
+)
+
+# The first that fits gives the reason. Wrong in this direction costs a `--force`; in the other, a browser or a partner
+# would be sent to http://, and tokens would stop being accepted.
+RULES = (
+    Rule(
+        "an OIDC issuer, which is compared with what tokens say",
+        "Every token names the issuer by its exact URL; with another one, none is accepted any more.",
+        names=r" (?:issuers?|iss) ",
+    ),
+    Rule(
+        "an audience, a scope or an entity, which is compared and not called",
+        "The other side compares it character by character.",
+        names=r" (?:aud|audiences?|scopes?|claims?|entity ids?|resource indicators?|relying party|rp ids?|client ids?) ",
+        urls=r"https://(?:www\.googleapis\.com/auth/|[^/]+/\.default(?:$|[\s\"',]))",
+    ),
+    Rule(
+        "a redirect or call-back URL, which somebody else calls",
+        "A browser or a partner is sent there: to http:// it would go in clear, if the server accepts it at all.",
+        names=r" (?:redirects?|redirection|callbacks?|call back|postback|post logout|postlogout) "
+        rf"| (?:return|reply|success|cancel|failure|completion) {_URL} ",
+    ),
+    Rule(
+        "a webhook's URL, which somebody else calls",
+        "It is handed to the service that will call it. Slack's, Discord's, Teams' and the like are called, and count.",
+        names=r" web ?hooks? ",
+        but=_RECEIVERS,
+    ),
+    Rule(
+        "the application's own public URL",
+        "It goes into links, mails, cookies and redirects, for people outside.",
+        names=rf" (?:public|external|root|site|front ?end|portal|canonical|advertised|self|own|app|console)(?: base| web)? {_URL} $"
+        rf"| (?:public|external) (?:base )?{_URL} | kc hostname | hostname (?:admin )?{_URL} $",
+    ),
+    Rule(
+        "a URL for browsers",
+        "What a page is built or configured with is called by people's browsers, past every sidecar.",
+        names=r"^ (?:next public|react app|vite|nuxt public|gatsby|expo public|vue app|ng app) "
+        r"| (?:browser|links?|href|hyperlink|logos?|favicon|avatars?|badge) "
+        rf"| (?:log ?in|sign ?in|log ?out|sign ?out|sign ?up|authorize|authorization|consent|end session) {_URL} "
+        r"|^ (?:gf (?:\w+ )*)?auth url $",
+    ),
+    Rule(
+        "documentation, for people",
+        "It is shown, not called.",
+        names=rf" (?:docs?|documentation|help|support|faq|home ?page|privacy|policy|terms|tos|legal|imprint|licen[sc]e|feedback"
+        rf"|change ?log|run ?book|website|wiki|blog|copyright|maintainers?|authors?)(?: {_URL})? $",
+    ),
+    Rule(
+        "an origin, which is compared with what browsers say",
+        "CORS, CSP and CSRF checks compare scheme and host.",
+        names=r" (?:cors|origins?|csp|csrf|referr?er|content security policy|allow ?list|white ?list) ",
+    ),
+    Rule(
+        "the name of a schema or an XML namespace",
+        "It is an identifier that happens to look like a URL; parsers compare it, and few fetch it.",
+        names=r" (?:json )?(?:schema|schema location|target namespace|namespace|xmlns|dtd)(?: ur[li]| id)? $",
+        keys=r"[$@](?:schema|id|context|vocab|type|ref|base)|xmlns(?::[\w.-]+)?|xsi:\w+|id|<!DOCTYPE|<!ENTITY",
+        urls=r"(?:https?)://(?:(?:www\.)?(?:w3\.org/(?:1999|200\d|201\d|ns|tr)/|json-schema\.org/|schema\.org(?:/|$)|purl\.org/|xmlns\.com/"
+        r"|springframework\.org/(?:schema|dtd)/|hibernate\.org/(?:dtd|xsd)|mybatis\.org/dtd)"
+        r"|schemas\.(?:xmlsoap\.org|openxmlformats\.org|microsoft\.com)/|json\.schemastore\.org/"
+        r"|(?:java\.sun\.com|xmlns\.jcp\.org|xmlns\.oracle\.com)/(?:xml|dtd|jsp)|jakarta\.ee/xml/|maven\.apache\.org/(?:pom|xsd)"
+        r"|logging\.apache\.org/(?:xml|log4j))",
+    ),
+    Rule(
+        "a contact in a user agent",
+        "It tells the server's operators whom to ask.",
+        names=r" user agent ",
+        keys=r"\(\+",
+    ),
+)
+
+REASONS = frozenset(rule.reason for rule in RULES)
+
+
+def identifier(name: Name, url: str) -> str:
+    """Why a URL of this name is no call, in words; empty if nothing says so."""
+    lower = url.lower()
+    return next((rule.reason for rule in RULES if rule.fits(name, lower)), "")
