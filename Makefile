@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Of the slow tier: each has a control plane of its own, and waits most of its time.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster lint format build clean
@@ -28,7 +30,7 @@ test: $(VENV)/.dev ## every test that needs no cluster
 test-cluster: $(VENV)/.dev ## the slow tier: real kube-apiserver, istiod and pilot-agent (root, Go 1.26; see tests/cluster)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,cluster]'
 	$(BIN)/python -m tests.cluster.build kubernetes istio-$(or $(ISTIO),1.31)
-	$(BIN)/python -m pytest tests/cluster $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/cluster --numprocesses=$(WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

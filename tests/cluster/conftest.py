@@ -1,4 +1,18 @@
-"""Clusters for the slow tier: one real one for all tests of a run, or the one that the environment names."""
+"""Clusters for the slow tier, and how its tests are shared among workers.
+
+What tests ask for:
+
+- `cluster`: a real control plane, whole, for all tests of one pytest worker, one after the other; ready in ten seconds of
+  an idle machine. Other workers have clusters of their own, so a test may count what its host saw, exchange its
+  certificate, or put an object into `istio-system`: it only has to be as it was when the test has ended.
+- `scene`: a namespace on it with sidecars, the outside world's counters at zero; gone after the test.
+- `scene_of(cluster)` (tests.cluster.scenes): the same for a fixture of module scope; begin with `cluster.reset()`. Each scene
+  has a namespace of another name, `scene.namespace`. Many assertions in one scene are better than many scenes.
+- `embedded`: the embedded lab, for the contracts, which are asserted on both.
+
+With `pytest --numprocesses=N` the tests of a file with a fixture of module scope go to one worker (for each of its parameters
+to one: sharing.py), all others to whoever is free.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +21,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]
 
 from kubectl_egress.errors import EgressError
-from kubectl_egress.lab.client import start_lab
+from kubectl_egress.lab.client import Lab, start_lab
 from tests.cluster.build import BuildError
-from tests.cluster.client import RealLab, start_cluster
+from tests.cluster.client import UNDER_TEST, Lent, RealLab, start_cluster
+from tests.cluster.scenes import scene_of
+from tests.cluster.sharing import Sharing, shares_fixtures
+from tests.scene import Scene
 
-UNDER_TEST = "KUBECONFIG_UNDER_TEST"
+HERE = Path(__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,11 +39,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cluster: needs a real control plane (root, Go programs built by build.py)")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what stands alone: it takes longest."""
+    items.sort(key=lambda item: HERE in item.path.parents and shares_fixtures(str(item.path)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing:
+    """Ours, whatever --dist says."""
+    return Sharing(config, log)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[RealLab]:
-    """A real control plane of our own, with the Istio that ISTIO names; gone afterwards."""
+    """A real control plane with the Istio that ISTIO names, gone afterwards; or the one of KUBECONFIG_UNDER_TEST, as it is."""
     if UNDER_TEST in os.environ:
-        pytest.skip(f"{UNDER_TEST} names a cluster whose outside world is not ours")
+        yield Lent(Path(os.environ[UNDER_TEST]))
+        return
     try:
         found = start_cluster(os.environ.get("ISTIO", "1.31"))
     except BuildError as error:
@@ -36,17 +66,16 @@ def cluster() -> Iterator[RealLab]:
         yield found
 
 
-@pytest.fixture(scope="session")
-def real_kubeconfig(request: pytest.FixtureRequest) -> Path:
-    """The kubeconfig of a real API server with Istio: ours, or that of KUBECONFIG_UNDER_TEST."""
-    if UNDER_TEST in os.environ:
-        return Path(os.environ[UNDER_TEST])
-    found: RealLab = request.getfixturevalue("cluster")
-    return found.kubeconfig
+@pytest.fixture
+def scene(cluster: RealLab) -> Iterator[Scene]:
+    """A namespace with sidecars, and nothing counted yet."""
+    cluster.reset()
+    with scene_of(cluster) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
-def lab_kubeconfig() -> Iterator[Path]:
-    """The kubeconfig of the embedded lab."""
+def embedded() -> Iterator[Lab]:
+    """The embedded lab."""
     with start_lab() as found:
-        yield found.kubeconfig
+        yield found

@@ -69,6 +69,8 @@ class RealCluster:
 
     async def run(self) -> None:
         """Run until cancelled."""
+        # Two seconds of another program's time, beside the API server's start.
+        objects = asyncio.create_task(asyncio.to_thread(furniture.manifest, self._programs.istio / "istioctl"))
         try:
             await self._start_world()
             api = await self._start_api()
@@ -79,15 +81,15 @@ class RealCluster:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(mirror.run())
                 tasks.create_task(self._node.run())
-                tasks.create_task(self._finish(api))
+                tasks.create_task(self._finish(api, objects))
         finally:
+            objects.cancel()
             for process in reversed(self._running.values()):
                 process.kill()
 
-    async def _finish(self, api: Api) -> None:
+    async def _finish(self, api: Api, objects: Awaitable[list[dict[str, Any]]]) -> None:
         """Everything that needs a node, and then the ready line."""
-        await self._start_controllers(api)
-        await self._start_istio(api)
+        await asyncio.gather(self._start_controllers(api), self._start_istio(api, await objects))
         relay = await asyncio.start_server(self._relay, sock=self._listener)
         control = await wire.serve(self._directory / CONTROL, self._answer)
         self._announce(self._listener.getsockname()[1])
@@ -191,8 +193,7 @@ class RealCluster:
 
     # ---- Istio
 
-    async def _start_istio(self, api: Api) -> None:
-        objects = await asyncio.to_thread(furniture.manifest, self._programs.istio / "istioctl")
+    async def _start_istio(self, api: Api, objects: list[dict[str, Any]]) -> None:
         await furniture.apply(api, furniture.fitted(objects, self._options.outbound_mode))
         kubeconfig = self._authority.kubeconfig(self._directory / "istiod.json", *ADMIN)
         self._start(commands.istiod(self._programs.istio, kubeconfig))

@@ -15,6 +15,7 @@ import pytest
 from kubectl_egress.cluster import Cluster, ConnectionOptions, connect
 from kubectl_egress.cluster.tunnels import PodHttp, run_command
 from kubectl_egress.errors import EgressError
+from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import Body, PatchOperation, Ref
 
 pytestmark = pytest.mark.cluster
@@ -47,7 +48,8 @@ class Server:
 
 @pytest.fixture(scope="module", params=["embedded", "real"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    kubeconfig = request.getfixturevalue("lab_kubeconfig" if request.param == "embedded" else "real_kubeconfig")
+    found: Lab = request.getfixturevalue("embedded" if request.param == "embedded" else "cluster")
+    kubeconfig = found.kubeconfig
     namespace = f"contract-{uuid.uuid4().hex[:8]}"
     cluster = connect(ConnectionOptions(kubeconfig=str(kubeconfig), namespace=namespace))
     made = cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})

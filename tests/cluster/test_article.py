@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.cluster.client import RealLab
-from tests.cluster.scenes import scene_of
 from tests.scene import HOST, Run, Scene, until
 
 pytestmark = pytest.mark.cluster
@@ -19,16 +17,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 INJECTED = "sidecar.istio.io/status"
 
 
-@pytest.fixture
-def scene(cluster: RealLab) -> Iterator[Scene]:
-    cluster.reset()
-    with scene_of(cluster) as found:
-        yield found
-
-
 def example(scene: Scene, name: str) -> None:
     """Create an object of the article."""
-    scene.create(YAML(typ="safe").load(EXAMPLES / name))
+    body = YAML(typ="safe").load(EXAMPLES / name)
+    scene.create({**body, "metadata": {**body["metadata"], "namespace": scene.namespace}})
 
 
 def item(scene: Scene) -> Any:

@@ -13,7 +13,6 @@ from tests.scene import HOST, Recorder
 
 pytestmark = pytest.mark.cluster
 
-NAMESPACE = "control"
 RULE = {"host": HOST, "trafficPolicy": {"portLevelSettings": [{"port": {"number": 80}, "tls": {"mode": "SIMPLE"}}]}}
 ENTRY = {
     "hosts": [HOST],
@@ -26,10 +25,10 @@ BAD = ("wrong-host", "expired", "unknown-ca", "self-signed")
 @pytest.fixture(scope="module")
 def caller(cluster: RealLab) -> Iterator[Recorder]:
     """A workload that calls http:// behind the article's two objects."""
-    with scene_of(cluster, NAMESPACE) as scene:
+    with scene_of(cluster) as scene:
         for kind, spec in (("DestinationRule", RULE), ("ServiceEntry", ENTRY)):
             version = scene.cluster.resource_of(kind).api_version
-            metadata = {"name": "article", "namespace": NAMESPACE}
+            metadata = {"name": "article", "namespace": scene.namespace}
             scene.create({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
         found = scene.deploy(url=f"http://{HOST}/status/200")
         found.healthy()

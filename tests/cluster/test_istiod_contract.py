@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kubectl_egress.cluster.proxies import read_snapshots
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from kubectl_egress.mesh import SUBSET, destination_rule, service_entry, virtual_service
 from kubectl_egress.model import Body, Host, ProxySnapshot, Upstream, VirtualHost
 from kubectl_egress.proxy.routing import route_of
@@ -64,15 +64,8 @@ class Stage:
 
 @pytest.fixture(scope="module", params=["embedded", "real"])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    if request.param == "embedded":
-        with start_lab() as lab:
-            yield from _stage(lab)
-    else:
-        yield from _stage(request.getfixturevalue("cluster"))
-
-
-def _stage(lab: Lab) -> Iterator[Stage]:
-    with scene_of(lab, "contract") as scene, scene_of(lab, "contract-others") as others:
+    lab: Lab = request.getfixturevalue("embedded" if request.param == "embedded" else "cluster")
+    with scene_of(lab) as scene, scene_of(lab) as others:
         scene.deploy("caller", command=["sleep", "3600"], annotations={"sidecar.istio.io/nativeSidecar": "false"})
         yield Stage(scene, others)
 

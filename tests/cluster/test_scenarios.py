@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.cluster.client import RealLab
-from tests.cluster.scenes import scene_of
 from tests.scenarios import test_failing_migrations as failing
 from tests.scenarios import test_round_trips as round_trips
 from tests.scene import HOST, Scene
@@ -16,13 +15,6 @@ from tests.scene import HOST, Scene
 pytestmark = pytest.mark.cluster
 
 ROUNDS = 3
-
-
-@pytest.fixture
-def scene(cluster: RealLab) -> Iterator[Scene]:
-    cluster.reset()
-    with scene_of(cluster) as found:
-        yield found
 
 
 @pytest.mark.skipif(os.environ.get("ISTIO") == "1.18", reason="Istio 1.18 has no native sidecars")

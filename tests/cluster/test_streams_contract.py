@@ -10,7 +10,7 @@ import pytest
 from kubectl_egress.cluster.proxies import ADMIN_PORT, CONTAINER, get_pod_port, read_proxies
 from kubectl_egress.cluster.tunnels import run_command
 from kubectl_egress.errors import ApiError, UnreachableError
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import ProxyUnread, Ref
 from tests.cluster.scenes import scene_of
 from tests.scene import Scene, until
@@ -31,15 +31,8 @@ class Stage:
 
 @pytest.fixture(scope="module", params=["embedded", "real"])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    if request.param == "embedded":
-        with start_lab() as lab:
-            yield from _stage(lab)
-    else:
-        yield from _stage(request.getfixturevalue("cluster"))
-
-
-def _stage(lab: Lab) -> Iterator[Stage]:
-    with scene_of(lab, "streams") as scene:
+    lab: Lab = request.getfixturevalue("embedded" if request.param == "embedded" else "cluster")
+    with scene_of(lab) as scene:
         scene.deploy("talker", command=["sh", "-c", "echo first; echo last; exec sleep 3600"])
         yield Stage(scene, scene.ref("Pod", scene.pod("talker")))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from kubectl_egress.lab.client import start_lab
-from tests.scene import HOST, MESH_KINDS, NAMESPACE, Recorder, Request, Scene
+from tests.scene import HOST, MESH_KINDS, Recorder, Request, Scene
 
 pytestmark = pytest.mark.lab
 
@@ -48,12 +48,12 @@ def migrated(request: pytest.FixtureRequest) -> Iterator[Migrated]:
 
 def redirect_removed(scene: Scene) -> Mend:
     pod = scene.pod(CALLER)
-    scene.lab.remove_redirect(pod, NAMESPACE)
-    return lambda: scene.lab.restore_redirect(pod, NAMESPACE)
+    scene.lab.remove_redirect(pod, scene.namespace)
+    return lambda: scene.lab.restore_redirect(pod, scene.namespace)
 
 
 def proxy_killed(scene: Scene) -> Mend:
-    scene.lab.kill_proxy(scene.pod(CALLER), NAMESPACE, stay_dead=True)
+    scene.lab.kill_proxy(scene.pod(CALLER), scene.namespace, stay_dead=True)
     return lambda: scene.restart(CALLER)
 
 
@@ -73,7 +73,7 @@ def older_rule(*, export_to: str, without_route: bool = False) -> Callable[[Scen
         rule = scene.delete("DestinationRule", scene.mesh_object("DestinationRule"))
         policy = {"loadBalancer": {"simple": "ROUND_ROBIN"}}
         spec = {"host": HOST, "exportTo": [export_to], "trafficPolicy": policy}
-        metadata = {"name": OLDER, "namespace": NAMESPACE}
+        metadata = {"name": OLDER, "namespace": scene.namespace}
         scene.create({**rule, "metadata": metadata, "spec": spec})
         scene.put_back(rule)
         routes = [scene.delete("VirtualService", scene.mesh_object("VirtualService"))] if without_route else []

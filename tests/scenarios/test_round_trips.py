@@ -46,6 +46,7 @@ def assert_nothing_in_clear(scene: Scene) -> None:
 
 def test_ten_round_trips_lose_no_request_and_send_none_in_clear(scene: Scene) -> None:
     article = YAML(typ="safe").load(ARTICLE)
+    article["metadata"]["namespace"] = scene.namespace
     scene.create(article)
     scene.rolled_out("curl")
     steady = scene.deploy("steady")

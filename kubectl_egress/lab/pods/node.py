@@ -80,7 +80,8 @@ class LabNode:
             return
         runner.pod = pod
         if event.type == "DELETED":
-            self._background(self._end(runner, uid, 0))
+            # Taken away by force while it was ending: the rest of its grace is over.
+            runner.hurry() if runner.stopping else self._background(self._end(runner, uid, 0))
         elif pod["metadata"].get("deletionTimestamp"):
             grace = pod["metadata"].get("deletionGracePeriodSeconds")
             self._background(self._end(runner, uid, 30.0 if grace is None else float(grace)))
