@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kubectl_egress.errors import EgressError
-from kubectl_egress.model import MANAGED_BY, MANAGED_BY_LABEL, Body, Edit, Host, Ref, Steps
+from kubectl_egress.model import AS_BEFORE, MANAGED_BY, MANAGED_BY_LABEL, Body, Edit, Host, Origination, Ref, Steps
 
 JOURNAL_LABEL = "egress.kubectl/journal"
 ORIGINAL_ANNOTATION = "egress.kubectl/original"
@@ -43,12 +43,22 @@ class ReferenceRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnotationRecord:
+    """An annotation of the pod template: what it was (None: not there) and what we made it."""
+
+    key: str
+    before: str | None
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallerRecord:
     """What was changed in one workload's pod template for the host."""
 
     workload: Ref
     sites: tuple[SiteRecord, ...]
     references: tuple[ReferenceRecord, ...] = ()
+    annotations: tuple[AnnotationRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,9 @@ class Journal:
     mesh: tuple[MeshRecord, ...] = ()
     callers: tuple[CallerRecord, ...] = ()
     baseline: Mapping[str, Any] | None = None
+    origination: Origination = AS_BEFORE
+    named: bool = False
+    """Whether the mesh only knows the host by name, and its callers stay as they are."""
 
     @property
     def ref(self) -> Ref:
@@ -115,7 +128,17 @@ def merged(old: Journal, new: Journal) -> Journal:
         addition = new.caller(record.workload)
         callers.append(_merged_callers(record, addition) if addition else record)
     callers += [record for record in new.callers if old.caller(record.workload) is None]
-    return replace(old, phase=new.phase, run=new.run, by=new.by, mesh=tuple(mesh), callers=tuple(callers))
+    return replace(
+        old,
+        phase=new.phase,
+        run=new.run,
+        by=new.by,
+        alias=old.alias or new.alias,
+        mesh=tuple(mesh),
+        callers=tuple(callers),
+        origination=new.origination,
+        named=new.named,
+    )
 
 
 def _merged_callers(old: CallerRecord, new: CallerRecord) -> CallerRecord:
@@ -125,7 +148,9 @@ def _merged_callers(old: CallerRecord, new: CallerRecord) -> CallerRecord:
     known = {address(site) for site in old.sites}
     sites = old.sites + tuple(site for site in new.sites if address(site) not in known)
     references = old.references + tuple(one for one in new.references if one not in old.references)
-    return CallerRecord(old.workload, sites, references)
+    keys = {one.key for one in old.annotations}
+    annotations = old.annotations + tuple(one for one in new.annotations if one.key not in keys)
+    return CallerRecord(old.workload, sites, references, annotations)
 
 
 def to_config_map(journal: Journal) -> Body:
@@ -170,6 +195,8 @@ def from_config_map(body: Body) -> Journal:
             ),
             callers=tuple(_caller(record) for record in content["callers"]),
             baseline=content["baseline"],
+            origination=Origination(**content.get("origination", {})),
+            named=content.get("named", False),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EgressError(
@@ -194,4 +221,5 @@ def _caller(record: Mapping[str, Any]) -> CallerRecord:
             for site in record["sites"]
         ),
         tuple(ReferenceRecord(tuple(one["steps"]), one["original"]) for one in record["references"]),
+        tuple(AnnotationRecord(**one) for one in record.get("annotations", ())),
     )

@@ -443,6 +443,7 @@ class Wait(StrEnum):
     """What a `wait` step waits for."""
 
     PROXIES = "proxies"
+    NAMED = "named"
     ROLLOUT = "rollout"
     NO_OLD_PODS = "no-old-pods"
 

@@ -259,7 +259,6 @@ TRIGGERS: dict[str, list[Case]] = {
         case("before the native one", with_init("early"), live=True, pods={"shop": [native()]}),
     ],
     "other-port": [
-        case("https", shop(env={"API": URL, "ADMIN": "https://httpbin.org:8443/"})),
         case("http", shop(env={"API": URL, "ADMIN": "http://httpbin.org:8080/"})),
         case("clear on 443", shop(env={"API": URL, "ADMIN": "http://httpbin.org:443/"})),
         case("other protocol", shop(env={"API": URL, "DB": "postgres://me:secret@httpbin.org:5432/db"})),
@@ -514,6 +513,7 @@ SILENT: dict[str, list[Case]] = {
     ],
     "other-port": [
         _CLEAN,
+        case("https goes into the entry", shop(env={"API": URL, "ADMIN": "https://httpbin.org:8443/"}), hosts=(HOST,)),
         case("443", shop(env={"API": URL, "OTHER": "https://httpbin.org:443/", "HOST": "httpbin.org:443"})),
         case("http", shop(env={"API": URL, "OLD": "http://httpbin.org:80/"})),
         case(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kubectl_egress.apply import waiting, writing
+from kubectl_egress.apply import knowing, waiting, writing
 from kubectl_egress.apply.observing import observe
 from kubectl_egress.errors import RefusedError
 from kubectl_egress.journal import from_config_map, is_journal
@@ -62,6 +62,8 @@ def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> O
         return _verified(step, plan, cluster, conditions)
     if step.wait is Wait.PROXIES:
         return waiting.for_proxies(step, plan, cluster, conditions.timeout, conditions.say)
+    if step.wait is Wait.NAMED:
+        return knowing.for_name(step, plan, cluster, conditions.timeout, conditions.say)
     if step.wait is Wait.ROLLOUT:
         return waiting.for_rollout(step, cluster, conditions.timeout, conditions.say)
     return waiting.for_old_pods(step, plan, cluster, conditions.timeout, conditions.say)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kubectl_egress.cli.calls import Calls
 from kubectl_egress.cli.options import Connection, FieldManager, Files, Namespace, Reading, Yes, output_option
 from kubectl_egress.cli.output import check_format, coloured, emit, emit_document, say, width
 from kubectl_egress.errors import RefusedError, UsageError
@@ -92,6 +93,7 @@ class Doing:
 def migrate(
     choice: Choice,
     doing: Doing,
+    calls: Calls,
     files: Files,
     connection: Connection,
     hosts: Hosts = None,
@@ -109,21 +111,23 @@ def migrate(
       kubectl egress migrate httpbin.org --workload deploy/curl --dry-run=client
       kubectl egress migrate httpbin.org -o yaml
       kubectl egress migrate httpbin.org -f deploy/ -R --write
+      kubectl egress migrate httpbin.org --retries 2 --route-timeout 15s
     """
     check_format(output, FORMATS)
     check_dry_run(doing.dry_run)
     check_durations(timeout=doing.timeout, window=doing.window)
     check_hosts(hosts, choice.every, "migrate", "kubectl egress inspect shows which there are")
     check_ignored(frozenset(choice.ignore or ()))
+    calls.check()
     if files.filename:
         from kubectl_egress.cli.migrate_files import migrate_files
 
-        return migrate_files(hosts or [], choice, doing, files, output)
+        return migrate_files(hosts or [], choice, doing, calls, files, output)
     if doing.write:
         raise UsageError("--write goes with -f", "without -f, the cluster is changed, after a question")
     from kubectl_egress.cli.migrate_cluster import migrate_cluster
 
-    return migrate_cluster(hosts or [], choice, doing, connection, output)
+    return migrate_cluster(hosts or [], choice, doing, calls, connection, output)
 
 
 def check_dry_run(given: str) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from kubectl_egress import findings, inspection
 from kubectl_egress.apply import Conditions, transaction
+from kubectl_egress.cli.calls import Calls
 from kubectl_egress.cli.doing import Narration, hosts_text
 from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blocked, show_plan
-from kubectl_egress.cli.near import check_called
+from kubectl_egress.cli.near import by_name, check_called
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.output import confirm, say
 from kubectl_egress.cli.sources import check_forced, refuse_blind
@@ -23,7 +24,7 @@ from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
 from kubectl_egress.errors import EgressError, UnreachableError
-from kubectl_egress.model import CallSite, Finding, Host, Plan, ProxyUnread, Ref, Survey, Wait
+from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Host, Plan, ProxyUnread, Ref, Survey, Wait
 from kubectl_egress.plan import MigrationRequest, baselines, calling, plan_migration
 from kubectl_egress.report import plan_question
 from kubectl_egress.scan import is_identifier
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from kubectl_egress.apply.transaction import Progress
 
 
-def migrate_cluster(hosts: Sequence[str], choice: Choice, doing: Doing, connection: Connection, output: str) -> int:
+def migrate_cluster(
+    hosts: Sequence[str], choice: Choice, doing: Doing, calls: Calls, connection: Connection, output: str
+) -> int:
     """Migrate callers in a namespace of the cluster; the exit status."""
     asked = tuple(dict.fromkeys(parse_host(host) for host in hosts))
     places, forced = choice.places(), choice.forced()
@@ -44,11 +47,11 @@ def migrate_cluster(hosts: Sequence[str], choice: Choice, doing: Doing, connecti
         sites = inspection.call_sites(seen, places, forced)
         check_forced(forced, sites)
         workloads = _workloads(cluster, choice)
-        wanted = asked or _all_hosts(seen, sites, workloads)
+        wanted = (asked if calls.named else by_name(asked, sites)) or _all_hosts(seen, sites, workloads)
         if not wanted:
             say(NOTHING_CALLED)
             return 0
-        plan = make_plan(seen, sites, wanted, workloads, choice)
+        plan = make_plan(seen, sites, wanted, workloads, choice, calls)
         ignored = frozenset(choice.ignore or ())
         if output:
             show_plan(plan, output)
@@ -79,11 +82,18 @@ def _all_hosts(seen: Survey, sites: Sequence[CallSite], workloads: frozenset[Ref
 
 
 def make_plan(
-    seen: Survey, sites: Sequence[CallSite], hosts: tuple[Host, ...], workloads: frozenset[Ref] | None, choice: Choice
+    seen: Survey,
+    sites: Sequence[CallSite],
+    hosts: tuple[Host, ...],
+    workloads: frozenset[Ref] | None,
+    choice: Choice,
+    calls: Calls,
 ) -> Plan:
     """The plan with its findings; EgressError for a host that nothing asked for calls."""
-    _check_called(hosts, sites, workloads, seen)
-    found = findings.check(seen, sites, hosts, fail_open=choice.fail_open)
+    if not calls.named:
+        _check_called(hosts, sites, workloads, seen)
+    asked = replace(AS_BEFORE, **calls.origination())
+    found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, origination=asked)
     request = MigrationRequest(
         hosts=hosts,
         run=secrets.token_hex(4),
@@ -91,8 +101,14 @@ def make_plan(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         fail_open=choice.fail_open,
         workloads=workloads,
+        origination=calls.origination(),
+        hold=calls.hold,
+        named=calls.named,
         baseline=baselines(seen, sites, hosts),
     )
+    if calls.named:
+        # Nothing else can keep a name from being known, and nothing else changes.
+        found = tuple(one for one in found if one.code in _OF_NAMES)
     plan = plan_migration(seen, sites, _concerning(found, workloads), request)
     left = [site for site in sites if site.server in hosts and (workloads is None or site.workload in workloads)]
     if plan.steps or any(site.url.encrypted for site in left):
@@ -100,6 +116,9 @@ def make_plan(
     # All is done: what would only stand in the way of doing it is of no interest any more.
     found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, migrating=False)
     return replace(plan, findings=_concerning(found, workloads))
+
+
+_OF_NAMES = ("host-not-visible", "no-permission")
 
 
 def _concerning(found: Sequence[Finding], workloads: frozenset[Ref] | None) -> tuple[Finding, ...]:
@@ -147,7 +166,9 @@ def _ask_and_do(
         calling=calling(seen, sites, plan.hosts),
     )
     perform(plan, cluster, conditions, connection)
-    say("Nothing was changed (server dry run).\n" if server else f"{hosts_text(plan)}: migrated.\n")
+    named = any(step.wait is Wait.NAMED for step in plan.steps)
+    done = f"{hosts_text(plan)}: {'known by name' if named else 'migrated'}.\n"
+    say("Nothing was changed (server dry run).\n" if server else done)
     return 0
 
 

@@ -6,33 +6,35 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kubectl_egress import files as disk
 from kubectl_egress import findings, inspection, manifests
+from kubectl_egress.cli.calls import Calls
 from kubectl_egress.cli.file_sets import FileSet, chart_advice, read_file_set
 from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blocked, show_plan
-from kubectl_egress.cli.near import check_called
+from kubectl_egress.cli.near import by_name, check_called
 from kubectl_egress.cli.options import Files
 from kubectl_egress.cli.output import coloured, emit, say
 from kubectl_egress.cli.sources import check_forced, placed
 from kubectl_egress.errors import EgressError, ManifestError, UsageError
-from kubectl_egress.model import CallSite, Host, Survey
-from kubectl_egress.plan import FileChange, FilePlan, egress_files, plan_files
+from kubectl_egress.model import AS_BEFORE, CallSite, Host, Survey
+from kubectl_egress.plan import FileChange, FilePlan, FileRequest, egress_files, plan_files
 from kubectl_egress.report import findings_text, text_diff
 from kubectl_egress.report.colour import diff_coloured
 from kubectl_egress.scan import is_identifier
 from kubectl_egress.urls import find_urls, parse_host, shown
 
 
-def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, files: Files, output: str) -> int:
+def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, calls: Calls, files: Files, output: str) -> int:
     """Print what would change in the files, or change them with `--write`; the exit status."""
-    _check_flags(choice, doing, files)
+    _check_flags(choice, doing, calls, files)
     asked = tuple(dict.fromkeys(parse_host(host) for host in hosts))
     try:
         given = read_file_set(files, choice)
     except ManifestError as error:
         raise chart_advice(error, files, [str(host) for host in asked]) from error
-    plans = _plans(given, asked, choice, files)
+    plans = _plans(given, asked, choice, calls, files)
     if not plans:
         say(NOTHING_CALLED)
         return 0
@@ -50,9 +52,14 @@ def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, files: Fil
     return 3 if doing.exit_code and changes else 0
 
 
-def _check_flags(choice: Choice, doing: Doing, files: Files) -> None:
+def _check_flags(choice: Choice, doing: Doing, calls: Calls, files: Files) -> None:
     if doing.write and "-" in files.filename:
         raise UsageError("--write has no file to write to: the manifests come from standard input", "name a file")
+    if calls.named:
+        raise UsageError(
+            "--mode named does not go with -f",
+            "no manifest changes: kubectl egress migrate HOST --mode named -o yaml prints it",
+        )
     if choice.workload or choice.selector:
         raise UsageError("--workload and -l do not go with -f", "give only the files that you mean")
     if doing.dry_run == "server":
@@ -65,7 +72,7 @@ def _check_flags(choice: Choice, doing: Doing, files: Files) -> None:
         )
 
 
-def _plans(given: FileSet, asked: Sequence[Host], choice: Choice, files: Files) -> list[FilePlan]:
+def _plans(given: FileSet, asked: Sequence[Host], choice: Choice, calls: Calls, files: Files) -> list[FilePlan]:
     """A plan for each namespace that calls the hosts; EgressError for a host that none calls, or that may not be touched."""
     namespaces = sorted({document.ref.namespace for document in given.documents})
     sites = [site for one in namespaces for site in given.read(one, choice.namespace)[1]]
@@ -74,14 +81,14 @@ def _plans(given: FileSet, asked: Sequence[Host], choice: Choice, files: Files) 
     check_forced(choice.forced(), sites)
     called = {site.server for site in sites if not is_identifier(site)}
     check_called(asked, called, "nothing in these files", inspect, sites)
-    plans = [_plan(one, given, asked, choice) for one in namespaces]
+    plans = [_plan(one, given, by_name(asked, sites), choice, calls) for one in namespaces]
     found = [one for one in plans if one is not None]
     if not found and any(site.url.encrypted for site in sites):
         raise EgressError("there is no host that could be migrated", f"{inspect} shows what there is, and why")
     return found
 
 
-def _plan(namespace: str, given: FileSet, asked: Sequence[Host], choice: Choice) -> FilePlan | None:
+def _plan(namespace: str, given: FileSet, asked: Sequence[Host], choice: Choice, calls: Calls) -> FilePlan | None:
     """The plan for one namespace of the manifests; None if nothing there calls the hosts."""
     survey, sites = given.read(namespace, choice.namespace)
     hosts = tuple(host for host in (asked or _ready(survey, sites)) if any(site.server == host for site in sites))
@@ -91,18 +98,11 @@ def _plan(namespace: str, given: FileSet, asked: Sequence[Host], choice: Choice)
     if more:
         given = given.with_more(more)
         survey, sites = given.read(namespace, choice.namespace)
-    found = findings.check(survey, sites, hosts, fail_open=choice.fail_open)
+    origination = replace(AS_BEFORE, **calls.origination())
+    found = findings.check(survey, sites, hosts, fail_open=choice.fail_open, origination=origination)
     held = [placed(document, choice.namespace) for document in given.documents]
-    return plan_files(
-        given.texts,
-        held,
-        survey,
-        sites,
-        hosts,
-        found,
-        fail_open=choice.fail_open,
-        kustomizations=given.kustomizations,
-    )
+    request = FileRequest(hosts, choice.fail_open, calls.ipv6, calls.hold, origination, given.kustomizations)
+    return plan_files(given.texts, held, survey, sites, found, request)
 
 
 def _ready(survey: Survey, sites: Sequence[CallSite]) -> tuple[Host, ...]:

@@ -39,8 +39,28 @@ def _looks(missing: Sequence[Host], sites: Sequence[CallSite]) -> str:
     return f"{path} looks like {site.reason}; if the pod does call it: --force '{site.host.name}={path}'"
 
 
+def by_name(hosts: Sequence[Host], sites: Sequence[CallSite]) -> tuple[Host, ...]:
+    """The hosts with each wildcard replaced by those below it that are called; one that none is below stays.
+
+    A wildcard has no alias and no name to check in a certificate: migrated by name, its hosts fail closed.
+    """
+    found: list[Host] = []
+    for host in hosts:
+        below = [
+            site.server
+            for site in sites
+            if host.wildcard and site.url.encrypted and not is_identifier(site) and _below(site.server, host)
+        ]
+        found += sorted(set(below)) or [host]
+    return tuple(dict.fromkeys(found))
+
+
+def _below(one: Host, wildcard: Host) -> bool:
+    return one.name.endswith(wildcard.name[1:]) and one.port == wildcard.port
+
+
 def _covers(host: Host, called: Collection[Host]) -> bool:
-    return host.wildcard and any(one.name.endswith(host.name[1:]) and one.port == host.port for one in called)
+    return host.wildcard and any(_below(one, host) for one in called)
 
 
 def hint(missing: Sequence[Host], called: Collection[Host], inspect: str) -> str:

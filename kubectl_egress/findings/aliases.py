@@ -25,8 +25,9 @@ def other_port(scope: Scope, caller: Caller) -> Iterator[Found]:
     for host in (one for one in caller.hosts if one.port == mesh.TLS_PORT):
         seen: dict[int, tuple[Ref, Steps]] = {}
         for site in caller.sites:
-            expected = mesh.TLS_PORT if site.url.encrypted else mesh.CLEAR_PORT
-            if mesh.covers(host.name, site.host.name) and site.host.port != expected:
+            # Other ports over TLS go into the entry, and on by SNI.
+            clear = not site.url.encrypted and site.host.port != mesh.CLEAR_PORT
+            if clear and mesh.covers(host.name, site.host.name):
                 seen.setdefault(site.host.port, (site.object, site.steps))
         for port, steps in _other_protocols(caller, host):
             seen.setdefault(port, (caller.ref, steps))

@@ -42,13 +42,14 @@ def port_not_captured(scope: Scope, caller: Caller) -> Iterator[Found]:
     included by port need not be by address (tools/istio-iptables/pkg/capture).
     """
     template = _template(caller, scope.survey.settings)
-    found = list(_missing(caller, template, scope.fail_open))
+    ports = _ports(caller)
+    found = list(_missing(caller, template, scope.fail_open, ports))
     yield from found
     if not found:
         # What runs may be otherwise: other annotations by another webhook, or an older template.
         for pod in caller.pods:
             values = _pod(pod, template)
-            running = list(_missing(caller, values, scope.fail_open)) if values != template else []
+            running = list(_missing(caller, values, scope.fail_open, ports)) if values != template else []
             if running:
                 yield running[0]
                 return
@@ -84,20 +85,48 @@ def _pod(pod: Body, template: Mapping[str, _Value]) -> dict[str, _Value]:
     return found
 
 
-def _missing(caller: Caller, value: Mapping[str, _Value], fail_open: bool) -> Iterator[Found]:
+def _ports(caller: Caller) -> tuple[int, ...]:
+    """80, 443, and those others at which the hosts are called over TLS."""
+    names = {host.name for host in caller.hosts}
+    others = {site.host.port for site in caller.sites if site.url.encrypted and site.host.name in names}
+    return (mesh.CLEAR_PORT, mesh.TLS_PORT, *sorted(others - {mesh.CLEAR_PORT, mesh.TLS_PORT}))
+
+
+def _missing(caller: Caller, value: Mapping[str, _Value], fail_open: bool, ports: tuple[int, ...]) -> Iterator[Found]:
     excluded = value["excludeOutboundPorts"].items()
-    for port in (mesh.CLEAR_PORT, mesh.TLS_PORT):
+    for port in ports:
         if str(port) in excluded or "*" in excluded:
             yield _uncaptured(caller, f"port {port} is not redirected to the sidecar", "excludeOutboundPorts", value)
     target = "an address outside" if fail_open else f"the alias's network {mesh.ALIAS_NETWORK}"
     if _excludes(value["excludeOutboundIPRanges"], fail_open):
         yield _uncaptured(caller, f"{target} is not redirected to the sidecar", "excludeOutboundIPRanges", value)
     included = value["includeOutboundPorts"].items()
-    missing = [port for port in (mesh.CLEAR_PORT, mesh.TLS_PORT) if str(port) not in included and "*" not in included]
+    missing = [port for port in ports if str(port) not in included and "*" not in included]
     if missing and not _includes(value["includeOutboundIPRanges"], fail_open):
-        ports = " and ".join(map(str, missing))
-        what = f"{target} is not among the addresses that are redirected to the sidecar (port {ports})"
+        named = " and ".join(map(str, missing))
+        what = f"{target} is not among the addresses that are redirected to the sidecar (port {named})"
         yield _uncaptured(caller, what, "includeOutboundIPRanges", value)
+    elif missing and not fail_open and _has_ipv6(caller) and not _includes_v6(value["includeOutboundIPRanges"]):
+        what = f"its pods have IPv6, and {mesh.ALIAS_NETWORK_V6} is not redirected to the sidecar"
+        yield _uncaptured(caller, what, "includeOutboundIPRanges", value)
+
+
+def _has_ipv6(caller: Caller) -> bool:
+    addresses = (one.get("ip", "") for pod in caller.pods for one in (pod.get("status") or {}).get("podIPs") or ())
+    return any(":" in address for address in addresses)
+
+
+def _includes_v6(value: _Value) -> bool:
+    for item in value.items():
+        try:
+            network = ipaddress.ip_network("::/0" if item == "*" else item, strict=False)
+        except ValueError:
+            continue  # the injector refuses it
+        if isinstance(network, ipaddress.IPv6Network) and ipaddress.IPv6Network(mesh.ALIAS_NETWORK_V6).subnet_of(
+            network
+        ):
+            return True
+    return False
 
 
 def _uncaptured(caller: Caller, what: str, name: str, values: Mapping[str, _Value]) -> Found:

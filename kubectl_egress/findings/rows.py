@@ -107,8 +107,9 @@ ROWS = (
         "other-port",
         BLOCK,
         "the workload uses the host on another port too",
-        "A URL or another string of the pod template names the host with a port that is neither 443 (https) nor 80 (http).",
-        "The host alias sends the name to an address that leads nowhere, on every port; only 80 and 443 are known to the mesh.",
+        "A URL http://HOST:PORT with a port other than 80, or another string of the pod template that names the host with a "
+        "port. Other ports of https:// are no finding: the entry has them too.",
+        "The host alias sends the name to an address that leads nowhere, on every port; the mesh knows port 80 and those of https:// alone.",
         "Split that call off into another workload, or migrate with --fail-open, which leaves the alias out.",
         by_caller(aliases.other_port),
     ),

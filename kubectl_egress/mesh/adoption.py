@@ -234,6 +234,9 @@ def _complete_policy(policy: dict[str, Any], top: Mapping[str, Any], wanted: Bod
             inherited = {field: copy.deepcopy(value) for field, value in above.items() if field in _POLICIES}
         settings.append({**inherited, **copy.deepcopy(wanted["portLevelSettings"][0])})
         return
-    completed = dict(present)
+    completed = {
+        **copy.deepcopy({k: v for k, v in wanted["portLevelSettings"][0].items() if k not in present}),
+        **present,
+    }
     completed["tls"] = {**wanted["portLevelSettings"][0]["tls"], **(present.get("tls") or {})}
     settings[settings.index(present)] = completed

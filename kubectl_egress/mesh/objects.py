@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from kubectl_egress.errors import EgressError
-from kubectl_egress.model import MANAGED_BY, MANAGED_BY_LABEL, Body, Host
+from kubectl_egress.model import AS_BEFORE, MANAGED_BY, MANAGED_BY_LABEL, Body, Host, Origination
 
 API_VERSION = "networking.istio.io/v1beta1"  # served by every Istio from 1.18 to 1.31; v1 only from 1.22 on
 SUBSET = "kubectl-egress"  # a name that no rule of anybody else has: the subsets of all rules of a host are merged
@@ -25,6 +25,9 @@ ALIAS_ANNOTATION = "egress.kubectl/alias"
 NO_ALLOCATION_LABEL = "networking.istio.io/enable-autoallocate-ip"
 SUPPRESS_ANNOTATION = "galley.istio.io/analyze-suppress"
 SUBSET_WITHOUT_PODS = "IST0173"  # istioctl analyze does not know that an entry's endpoints are no pods
+
+UNSEEN = "connect-failure,refused-stream"
+"""Failures after which a request may be sent again whatever it does: no server has read it."""
 
 OWN_HEADERS = (
     "x-envoy-attempt-count",
@@ -106,6 +109,7 @@ def destination_rule(
     *,
     export_to: Sequence[str] = OWN_NAMESPACE,
     api_version: str = API_VERSION,
+    origination: Origination = AS_BEFORE,
 ) -> Body:
     """The rule that makes the sidecar originate TLS on port 80 of a host.
 
@@ -114,7 +118,9 @@ def destination_rule(
     """
 
     def policy() -> dict[str, Any]:
-        return {"portLevelSettings": [{"port": {"number": CLEAR_PORT}, "tls": tls_settings(host)}]}
+        # The port stays HTTP for its callers, whichever version they speak; only what the server hears changes.
+        pool = {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}} if origination.http2 else {}
+        return {"portLevelSettings": [{"port": {"number": CLEAR_PORT}, **pool, "tls": tls_settings(host)}]}
 
     metadata = _metadata(name or object_name(host), namespace)
     metadata["annotations"] = {SUPPRESS_ANNOTATION: SUBSET_WITHOUT_PODS}
@@ -135,6 +141,7 @@ def service_entry(
     alias: str = "",
     claim_alias: bool = False,
     fail_open: bool = False,
+    tls_ports: Sequence[int] = (),
     export_to: Sequence[str] = OWN_NAMESPACE,
     api_version: str = API_VERSION,
 ) -> Body:
@@ -142,7 +149,8 @@ def service_entry(
 
     `alias`: the address to which the pods' hosts files send the host; recorded in an annotation. `claim_alias`: list it
     in `addresses` too, for proxies that allocate addresses by themselves on an Istio that does not know the label.
-    `fail_open`: no alias, hence no final dot. A wildcard cannot be resolved, so its entry goes where the caller went.
+    `fail_open`: no alias, hence no final dot. `tls_ports`: others that callers use over TLS, which the alias would cut
+    off. A wildcard cannot be resolved, so its entry goes where the caller went.
     """
     metadata = _metadata(name or object_name(host), namespace)
     metadata["labels"][NO_ALLOCATION_LABEL] = "false"
@@ -154,6 +162,7 @@ def service_entry(
         "ports": [
             {"number": CLEAR_PORT, "name": PORT_NAMES[CLEAR_PORT], "protocol": "HTTP", "targetPort": TLS_PORT},
             {"number": TLS_PORT, "name": PORT_NAMES[TLS_PORT], "protocol": "HTTPS"},
+            *({"number": port, "name": f"https-{port}", "protocol": "HTTPS"} for port in sorted(tls_ports)),
         ],
     }
     if not (fail_open or host.wildcard):
@@ -173,6 +182,7 @@ def virtual_service(
     *,
     export_to: Sequence[str] = OWN_NAMESPACE,
     api_version: str = API_VERSION,
+    origination: Origination = AS_BEFORE,
 ) -> Body:
     """The route from port 80 of a host to the rule's subset, as transparent as a route can be.
 
@@ -180,11 +190,13 @@ def virtual_service(
     sidecar's own headers removed; Envoy's router sets them before it removes what a route says (finalizeRequestHeaders in
     source/common/router/router.cc). What stays cannot be told from the application's own: `x-request-id`, which the
     sidecar adds where the application sets none, and, where tracing is on, tracing headers, which it sets afterwards.
+    Retries that were asked for are those of requests that the server has not seen.
     """
     route: dict[str, Any] = {
         "match": [{"port": CLEAR_PORT}],
         "route": [{"destination": {"host": host.name, "subset": SUBSET, "port": {"number": CLEAR_PORT}}}],
-        "retries": {"attempts": 0},
+        "retries": {"attempts": origination.retries, **({"retryOn": UNSEEN} if origination.retries else {})},
+        **({"timeout": origination.route_timeout} if origination.route_timeout else {}),
         "headers": {"request": {"set": {"x-forwarded-proto": "https"}, "remove": list(OWN_HEADERS)}},
     }
     spec = {"hosts": [host.name], "exportTo": list(export_to), "http": [route]}
@@ -208,3 +220,12 @@ def is_ours(body: Body) -> bool:
 
 def _metadata(name: str, namespace: str) -> dict[str, Any]:
     return {"name": name, "namespace": namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY}}
+
+
+def named_entry(
+    host: Host, namespace: str, *, export_to: Sequence[str] = OWN_NAMESPACE, api_version: str = API_VERSION
+) -> Body:
+    """The entry by which the mesh knows a host by name, and nothing changes: its TLS port alone, told apart by SNI."""
+    body = service_entry(host, namespace, fail_open=True, export_to=export_to, api_version=api_version)
+    port = {"number": host.port, "name": PORT_NAMES[TLS_PORT], "protocol": "HTTPS"}
+    return {**body, "spec": {**body["spec"], "ports": [port]}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubectl_egress.plan.calling import baselines, calling
-from kubectl_egress.plan.file_edits import FileChange, FilePlan, plan_files
+from kubectl_egress.plan.file_edits import FileChange, FilePlan, FileRequest, plan_files
 from kubectl_egress.plan.migration import MigrationRequest, plan_migration
 from kubectl_egress.plan.own_files import egress_files
 from kubectl_egress.plan.undo import plan_undo
@@ -11,6 +11,7 @@ from kubectl_egress.plan.undo import plan_undo
 __all__ = [
     "FileChange",
     "FilePlan",
+    "FileRequest",
     "MigrationRequest",
     "baselines",
     "calling",

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubectl_egress import kinds, paths, scan, urls
-from kubectl_egress.journal import ORIGINAL_ANNOTATION, CallerRecord, ReferenceRecord, SiteRecord
+from kubectl_egress.journal import ORIGINAL_ANNOTATION, AnnotationRecord, CallerRecord, ReferenceRecord, SiteRecord
 from kubectl_egress.model import MANAGED_BY, MANAGED_BY_LABEL, Body, CallSite, Edit, Host, Ref, Steps, Workload
+from kubectl_egress.plan.holding import held
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,12 @@ def change_caller(
     sites: Sequence[CallSite],
     aliases: Mapping[Host, Sequence[str]],
     config_maps: Mapping[Ref, Body],
+    *,
+    hold: bool = False,
 ) -> CallerChange:
     """Rewrite `sites` (all of this workload, all rewritable) and add `aliases` (addresses by host) to its template.
 
-    `aliases` of a host is empty where it fails open.
+    `aliases` of a host is empty where it fails open. `hold`: the application starts after its proxy.
     """
     body: Body = workload.document.body
     for steps, edits in _edits_by_string([site for site in sites if site.object == workload.ref]):
@@ -45,6 +48,9 @@ def change_caller(
         copies.append((config_maps[ref], copy))
         body, references[ref] = point_at(body, workload.ref.kind, ref.name, copy)
     body = with_aliases(body, workload.ref.kind, aliases)
+    annotations: tuple[AnnotationRecord, ...] = ()
+    if hold:
+        body, annotations = held(body, workload.ref.kind)
     records = {
         host: CallerRecord(
             workload.ref,
@@ -55,6 +61,7 @@ def change_caller(
                 if any(site.object == ref and site.server == host for site in sites)
                 for record in found
             ),
+            annotations,
         )
         for host in aliases
     }

@@ -9,6 +9,7 @@ from kubectl_egress import kinds, mesh, paths, scan, urls
 from kubectl_egress.journal import CallerRecord, Journal, SiteRecord
 from kubectl_egress.model import Body, Edit, Finding, Host, Ref, Severity, Steps, Workload
 from kubectl_egress.plan.callers import named_copy, original_of, without_aliases
+from kubectl_egress.plan.holding import annotation_put_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ def undo_caller(
                 left += [_left(why, journal.host, workload.ref, site)] if why else []
         addresses = (journal.alias, mesh.alias_address_v6(journal.alias)) if journal.alias else ()
         body = without_aliases(body, workload.ref.kind, addresses, journal.host)
+        needed = {one.key for other in remaining if (kept := other.caller(workload.ref)) for one in kept.annotations}
+        for annotation in record.annotations:
+            if annotation.key not in needed:
+                body, why = annotation_put_back(body, workload.ref.kind, annotation)
+                left += [_annotation_left(why, journal.host, workload.ref, annotation.key)] if why else []
     copies: list[Body] = []
     for steps, name in _copied(body, workload, records):
         copy = config_maps.get(Ref("ConfigMap", workload.ref.namespace, name))
@@ -132,6 +138,19 @@ def where_now(body: Body, site: SiteRecord) -> Steps | None:
             return None
         steps = (*steps, step)
     return steps if isinstance(paths.get(body, steps), str) else None
+
+
+def _annotation_left(why: str, host: Host, workload: Ref, key: str) -> Finding:
+    return Finding(
+        code="changed-since",
+        severity=Severity.WARN,
+        message=f"the annotation {key} of the pod template was left as it is: {why}",
+        remedy="take holdApplicationUntilProxyStarts out of it by hand if nobody else needs it",
+        workload=workload,
+        host=host,
+        object=workload,
+        steps=(*kinds.template_steps(workload.kind), "metadata", "annotations", key),
+    )
 
 
 def _left(why: str, host: Host, workload: Ref, site: SiteRecord) -> Finding:

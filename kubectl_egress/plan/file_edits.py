@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kubectl_egress import kinds, manifests, mesh
+from kubectl_egress import kinds, manifests, mesh, paths
 from kubectl_egress.errors import ManifestError
 from kubectl_egress.manifests import Kustomization
 from kubectl_egress.model import (
+    AS_BEFORE,
     Action,
     Body,
     CallSite,
@@ -17,6 +17,7 @@ from kubectl_egress.model import (
     Edit,
     Finding,
     Host,
+    Origination,
     Plan,
     Skip,
     Step,
@@ -24,15 +25,27 @@ from kubectl_egress.model import (
     Survey,
     Workload,
 )
+from kubectl_egress.plan.file_objects import step_of, write_objects
+from kubectl_egress.plan.holding import PROXY_CONFIG, held
 from kubectl_egress.plan.migration import taken_addresses
-from kubectl_egress.plan.objects import MeshChange, wanted_objects
-from kubectl_egress.plan.own_files import OwnFile, egress_files, taken_in
+from kubectl_egress.plan.objects import tls_ports, wanted_objects
 from kubectl_egress.urls import apply_edits
 
 Address = tuple[int, Steps]
 
-WAVE_ANNOTATION = "argocd.argoproj.io/sync-wave"
-_WAVES = {"DestinationRule": "-3", "ServiceEntry": "-2", "VirtualService": "-1"}
+
+@dataclass(frozen=True, slots=True)
+class FileRequest:
+    """What was asked for."""
+
+    hosts: tuple[Host, ...]
+    fail_open: bool = False
+    ipv6: bool = False
+    """Whether the pods have IPv6 addresses, which need an alias of that family."""
+    hold: bool = False
+    """Whether the applications are to start after their proxies."""
+    origination: Origination = AS_BEFORE
+    kustomizations: tuple[Kustomization, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,38 +70,39 @@ def plan_files(
     documents: Sequence[Document],
     survey: Survey,
     sites: Sequence[CallSite],
-    hosts: Sequence[Host],
     findings: Sequence[Finding],
-    *,
-    fail_open: bool = False,
-    ipv6: bool = False,
-    kustomizations: Sequence[Kustomization] = (),
+    request: FileRequest,
 ) -> FilePlan:
-    """The migration of `hosts` in manifests of one namespace; `texts` by file, `sites` with their spots.
+    """The migration of `request.hosts` in manifests of one namespace; `texts` by file, `sites` with their spots.
 
     ConfigMaps are edited where they stand: Git is the source, and rolls back with the rest. ManifestError for a string
     that cannot be edited without changing more than its URL, and for an object of somebody else's that cannot be
-    completed. `ipv6`: pods have IPv6 addresses, which needs an alias of that family.
+    completed.
     """
-    chosen = [site for site in sites if site.server in hosts]
-    aliases = {} if fail_open else _aliases(hosts, survey, ipv6=ipv6)
+    chosen = [site for site in sites if site.server in request.hosts]
+    aliases = {} if request.fail_open else _aliases(request.hosts, survey, ipv6=request.ipv6)
     changed = dict(texts)
     for file, edits in _edits(chosen).items():
         changed[file] = _spliced(texts[file], edits)
-    for document, host in _unaliased(chosen, survey, aliases):
-        template = kinds.template_steps(document.ref.kind)
-        for address in reversed(aliases[host]):
-            changed[document.file] = manifests.insert_host_alias(
-                changed[document.file], document.index, template, address, host.name
-            )
+    _edit_templates(chosen, survey, aliases, request, changed)
     updates = list(_updates(texts, changed, documents))
     steps: list[Step] = []
-    for host in hosts:
-        objects = tuple(wanted_objects(host, survey, aliases.get(host, ()), (".",), fail_open=fail_open))
-        steps += [_step(one) for one in objects if one.before != one.after]
-        _write_objects(host, objects, chosen, documents, kustomizations, texts, changed)
+    for host in request.hosts:
+        objects = tuple(
+            wanted_objects(
+                host,
+                survey,
+                aliases.get(host, ()),
+                (".",),
+                fail_open=request.fail_open,
+                origination=request.origination,
+                tls_ports=tls_ports(host, sites),
+            )
+        )
+        steps += [step_of(one) for one in objects if one.before != one.after]
+        write_objects(host, objects, chosen, documents, request.kustomizations, changed)
     plan = Plan(
-        hosts=tuple(hosts),
+        hosts=request.hosts,
         namespace=survey.namespace,
         # the order in which they may be applied: a URL last
         steps=tuple(replace(step, order=order) for order, step in enumerate([*steps, *updates], 1)),
@@ -96,10 +110,29 @@ def plan_files(
             Skip(site, site.reason or site.url.reason) for site in chosen if site.url.encrypted and not site.rewritable
         ),
         findings=tuple(findings),
-        fails_closed={site.workload: not fail_open for site in chosen},
+        fails_closed={site.workload: not request.fail_open for site in chosen},
     )
     files = (FileChange(file, texts.get(file), text) for file, text in changed.items() if texts.get(file) != text)
     return FilePlan(plan, tuple(files))
+
+
+def _edit_templates(
+    sites: Sequence[CallSite],
+    survey: Survey,
+    aliases: Mapping[Host, Sequence[str]],
+    request: FileRequest,
+    changed: dict[str, str],
+) -> None:
+    """Aliases and the annotation in the pod templates of callers."""
+    for document, host in _unaliased(sites, survey, aliases):
+        template = kinds.template_steps(document.ref.kind)
+        for address in reversed(aliases[host]):
+            changed[document.file] = manifests.insert_host_alias(
+                changed[document.file], document.index, template, address, host.name
+            )
+    for document in _holding(sites, survey) if request.hold else ():
+        after, _ = held(document.body, document.ref.kind)
+        changed[document.file] = _annotated(changed[document.file], document, after)
 
 
 def _aliases(hosts: Sequence[Host], survey: Survey, *, ipv6: bool) -> Mapping[Host, tuple[str, ...]]:
@@ -161,6 +194,28 @@ def _unaliased(
                 yield workload.document, host
 
 
+def _holding(sites: Sequence[CallSite], survey: Survey) -> Iterator[Document]:
+    """The callers' documents whose applications would not wait for their proxies."""
+    for workload in survey.workloads:
+        calls = any(site.workload == workload.ref and _read_by(site, workload) for site in sites)
+        if calls and held(workload.document.body, workload.ref.kind)[1]:
+            yield workload.document
+
+
+def _annotated(text: str, document: Document, after: Body) -> str:
+    """The text with the annotation of the pod template added; ManifestError where it is there and says something else."""
+    steps = kinds.template_steps(document.ref.kind)
+    now = next(one.body for one in manifests.parse(text, document.file) if one.index == document.index)
+    try:
+        metadata = {**paths.get(after, (*steps, "metadata"))}
+        return manifests.add(text, document.index, paths.replaced(now, (*steps, "metadata"), metadata))
+    except ManifestError as error:
+        raise ManifestError(
+            f"{document.file}: the annotation {PROXY_CONFIG} is there, and has another value",
+            "write holdApplicationUntilProxyStarts: true into it by hand, and leave --hold out",
+        ) from error
+
+
 def _read_by(site: CallSite, workload: Workload) -> bool:
     """Whether the pods of this document call it: an overlay's patch and its base have one name, and two templates."""
     own = site.object == workload.ref and site.spot is not None
@@ -178,76 +233,3 @@ def _updates(texts: Mapping[str, str], changed: Mapping[str, str], documents: Se
                 ref = refs.get((file, old.index), old.ref)
                 title = f"{file}: URLs to http://, host aliases"
                 yield Step(0, Action.UPDATE, ref, title, before=old.body, after=new.body)
-
-
-def _step(change: MeshChange) -> Step:
-    action = Action.CREATE if change.before is None else Action.UPDATE
-    return Step(0, action, change.ref, change.title, before=change.before, after=_plain(change.after))
-
-
-def _plain(body: Body) -> Body:
-    """Without a namespace where the manifests name none, and with the wave in which Argo CD is to apply it.
-
-    Argo CD applies kinds that it does not know after Deployments, unless waves say otherwise (gitops-engine
-    pkg/sync/sync_tasks.go); the rule has to come first, since an entry without it sends to port 443 in clear.
-    """
-    metadata = {key: value for key, value in body["metadata"].items() if value != ""}
-    if mesh.is_ours(body):
-        metadata["annotations"] = {WAVE_ANNOTATION: _WAVES[body["kind"]], **(metadata.get("annotations") or {})}
-    return {**body, "metadata": metadata}
-
-
-def _write_objects(
-    host: Host,
-    objects: Sequence[MeshChange],
-    sites: Sequence[CallSite],
-    documents: Sequence[Document],
-    kustomizations: Sequence[Kustomization],
-    texts: Mapping[str, str],
-    changed: dict[str, str],
-) -> None:
-    """The host's objects: somebody else's completed where they stand, our own in files of their own."""
-    held = {one.ref: one for one in documents}
-    for one in objects:
-        document = held.get(one.ref)
-        if document is not None and one.before != one.after and not mesh.is_ours(one.after):
-            changed[document.file] = _completed(changed[document.file], document, one)
-    own = [one for one in objects if one.before is None or mesh.is_ours(one.after)]
-    new = any(one.before != one.after for one in own)
-    for target in egress_files(host, sites, kustomizations) if own else ():
-        if new or not _is_there(target, own, documents, kustomizations):
-            changed[target.file] = manifests.dump([_plain(one.after) for one in own])
-        if target.file in changed and target.kustomization is not None:
-            _take_in(target, changed)
-
-
-def _is_there(
-    target: OwnFile, own: Sequence[MeshChange], documents: Sequence[Document], kustomizations: Sequence[Kustomization]
-) -> bool:
-    """Whether what takes the target's directory in has the objects already."""
-    if target.kustomization is None:
-        return True
-    places = {target.kustomization.directory, *taken_in(target.kustomization, kustomizations)}
-    here = {one.ref for one in documents if os.path.dirname(one.file) in places}
-    return all(one.ref in here for one in own)
-
-
-def _take_in(target: OwnFile, changed: dict[str, str]) -> None:
-    kustomization = target.kustomization
-    assert kustomization is not None, "the caller looked"
-    current = manifests.read_kustomization(changed[kustomization.file], kustomization.file)
-    if current is not None and os.path.normpath(target.file) not in current.paths:
-        name = os.path.basename(target.file)
-        changed[kustomization.file] = manifests.add_resource(changed[kustomization.file], current, name)
-
-
-def _completed(text: str, document: Document, change: MeshChange) -> str:
-    """Somebody else's object with what it lacks; ManifestError where adding does not do."""
-    try:
-        return manifests.add(text, document.index, change.after)
-    except ManifestError as error:
-        raise ManifestError(
-            f"{document.file}: {change.ref.kind} {change.ref.name} is there already, and has to say more than it does: "
-            f"{error.message}",
-            "delete it from the file, and run this again: the new file says all that it says, and what it lacks",
-        ) from error

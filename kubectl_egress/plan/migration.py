@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from kubectl_egress import kinds, mesh
-from kubectl_egress.journal import Journal, MeshRecord, from_config_map
+from kubectl_egress.errors import EgressError
+from kubectl_egress.journal import CallerRecord, Journal, MeshRecord, from_config_map
 from kubectl_egress.model import (
+    AS_BEFORE,
     Action,
     Body,
     CallSite,
     Finding,
     Host,
+    Origination,
     Plan,
     Ref,
     Skip,
@@ -24,7 +28,8 @@ from kubectl_egress.model import (
 from kubectl_egress.plan.callers import CallerChange, change_caller
 from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import closing_step, opening_step
-from kubectl_egress.plan.objects import wanted_objects
+from kubectl_egress.plan.naming import named_objects
+from kubectl_egress.plan.objects import MeshChange, tls_ports, wanted_objects
 from kubectl_egress.plan.patches import patch_between
 from kubectl_egress.scan import is_aside
 
@@ -41,6 +46,12 @@ class MigrationRequest:
     export_to: tuple[str, ...] = (".",)
     workloads: frozenset[Ref] | None = None
     """Only these; None: every caller of the host in the namespace."""
+    origination: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked of the sidecar by name, by field of Origination; the rest is as the host's journal has it."""
+    named: bool = False
+    """Whether the mesh is to know the hosts by name, and no more."""
+    hold: bool = False
+    """Whether the applications are to start after their proxies."""
     baseline: Mapping[Host, Mapping[str, object]] = field(default_factory=dict)
     """By host: what the proxies said before, for the journal."""
 
@@ -54,18 +65,22 @@ def plan_migration(
     blocks is carried, not acted on: the caller stops.
     """
     journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
+    if request.named:
+        return _plan_named(survey, sites, findings, request, journals)
     aliases = _aliases(survey, journals, request)
     chosen = [site for site in sites if site.server in aliases and _asked(site.workload, request)]
     callers = [
         change
         for workload in survey.workloads
         if _asked(workload.ref, request)
-        and (change := _caller(workload, chosen, aliases, survey.config_maps)) is not None
+        and (change := _caller(workload, chosen, aliases, survey.config_maps, request)) is not None
     ]
     opened: list[Journal] = []
     steps: list[Step] = []
     for host in request.hosts:
-        journal, prepared = _prepare(host, survey, journals.get(host), aliases[host], callers, request)
+        known = journals.get(host)
+        wanted = _wanted(host, survey, sites, aliases[host], known, request)
+        journal, prepared = _prepare(host, survey, known, aliases[host], callers, wanted, request)
         opened += [journal] if journal else []
         steps += prepared
     if opened:
@@ -83,6 +98,63 @@ def plan_migration(
         findings=tuple(findings),
         fails_closed=_fails_closed(survey, chosen, request),
     )
+
+
+def _plan_named(
+    survey: Survey,
+    sites: Sequence[CallSite],
+    findings: Sequence[Finding],
+    request: MigrationRequest,
+    journals: Mapping[Host, Journal],
+) -> Plan:
+    """Journal, entry, proxies; EgressError for a host that is migrated: its entry says more already."""
+    steps: list[Step] = []
+    opened: list[Journal] = []
+    for host in request.hosts:
+        known = journals.get(host)
+        if known is not None and not known.named:
+            raise EgressError(
+                f"{host} is migrated in namespace {survey.namespace}: the mesh sees all of its calls",
+                f"nothing has to be done; kubectl egress undo {host} gives it up",
+            )
+        changed = named_objects(host, survey)
+        if changed or (known is not None and known.phase != "migrated"):
+            journal, prepared = _opened(host, survey, known, changed, (), (), request)
+            opened.append(journal)
+            steps += prepared
+    if opened:
+        calling = {site.workload for site in sites if site.server in request.hosts and _asked(site.workload, request)}
+        # Callers may be written where we cannot read: then every workload's proxy is to know.
+        targets = tuple(sorted(calling or {one.ref for one in survey.workloads if _asked(one.ref, request)}))
+        steps.append(Step(0, Action.WAIT, None, "every proxy knows the host", wait=Wait.NAMED, workloads=targets))
+        steps += [closing_step(journal) for journal in opened]
+    numbered = tuple(replace(step, order=order) for order, step in enumerate(steps, 1))
+    return Plan(request.hosts, survey.namespace, numbered, (), tuple(findings))
+
+
+def _wanted(
+    host: Host,
+    survey: Survey,
+    sites: Sequence[CallSite],
+    aliases: Sequence[str],
+    known: Journal | None,
+    request: MigrationRequest,
+) -> tuple[MeshChange, ...]:
+    changes = wanted_objects(
+        host,
+        survey,
+        aliases,
+        request.export_to,
+        fail_open=request.fail_open,
+        origination=_origination(known, request),
+        tls_ports=tls_ports(host, sites),
+    )
+    return tuple(changes)
+
+
+def _origination(known: Journal | None, request: MigrationRequest) -> Origination:
+    """What was asked for by name, on top of what an earlier run was asked for."""
+    return replace(known.origination if known else AS_BEFORE, **request.origination)
 
 
 def _asked(workload: Ref, request: MigrationRequest) -> bool:
@@ -131,6 +203,7 @@ def _caller(
     sites: Sequence[CallSite],
     aliases: Mapping[Host, Sequence[str]],
     config_maps: Mapping[Ref, Body],
+    request: MigrationRequest,
 ) -> CallerChange | None:
     mine = [site for site in sites if site.workload == workload.ref]
     rewritten = [site for site in mine if site.url.encrypted and site.rewritable]
@@ -141,7 +214,7 @@ def _caller(
     row = kinds.row(workload.ref.kind)
     if not wanted or row is None or not row.mutable:
         return None
-    change = change_caller(workload, rewritten, wanted, config_maps)
+    change = change_caller(workload, rewritten, wanted, config_maps, hold=request.hold)
     return None if change.after == change.before else change
 
 
@@ -151,14 +224,27 @@ def _prepare(
     known: Journal | None,
     aliases: Sequence[str],
     callers: Sequence[CallerChange],
+    objects: Sequence[MeshChange],
     request: MigrationRequest,
 ) -> tuple[Journal | None, list[Step]]:
     """The journal as it is when the migration begins, and the steps up to the mesh objects; None when there is nothing to do."""
-    objects = tuple(wanted_objects(host, survey, aliases, request.export_to, fail_open=request.fail_open))
     changed = [one for one in objects if one.before != one.after]
     records = tuple(change.records[host] for change in callers if host in change.records)
     if not changed and not records and (known is None or known.phase == "migrated"):
         return None, []
+    return _opened(host, survey, known, changed, aliases, records, request)
+
+
+def _opened(
+    host: Host,
+    survey: Survey,
+    known: Journal | None,
+    changed: Sequence[MeshChange],
+    aliases: Sequence[str],
+    records: tuple[CallerRecord, ...],
+    request: MigrationRequest,
+) -> tuple[Journal, list[Step]]:
+    """The journal, the step that writes it, and the steps that write the mesh objects."""
     journal = Journal(
         host=host,
         namespace=survey.namespace,
@@ -170,6 +256,8 @@ def _prepare(
         mesh=tuple(MeshRecord(one.ref, one.before and _recorded(one.before), _recorded(one.after)) for one in changed),
         callers=records,
         baseline=request.baseline.get(host),
+        origination=_origination(known, request),
+        named=request.named,
     )
     journal, opening = opening_step(journal, known, survey)
     steps = [opening] if opening else []

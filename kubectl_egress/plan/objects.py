@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kubectl_egress import mesh
-from kubectl_egress.model import Body, Document, Host, Ref, Survey
+from kubectl_egress.model import AS_BEFORE, Body, CallSite, Document, Host, Origination, Ref, Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,18 @@ class MeshChange:
 
 
 def wanted_objects(
-    host: Host, survey: Survey, aliases: Sequence[str], export_to: Sequence[str], *, fail_open: bool
+    host: Host,
+    survey: Survey,
+    aliases: Sequence[str],
+    export_to: Sequence[str],
+    *,
+    fail_open: bool,
+    origination: Origination = AS_BEFORE,
+    tls_ports: Sequence[int] = (),
 ) -> Iterator[MeshChange]:
     """DestinationRule, ServiceEntry, VirtualService, in the order in which they are written; also those that fit as they are.
 
-    The rule is exported as widely as the entry: whoever sees only the entry would send clear text to port 443.
+    `tls_ports`: others than 443 that callers use over TLS. The rule is exported as widely as the entry: whoever sees only the entry would send clear text to port 443.
     """
     found = {
         kind: _present(kind, host, survey, fail_open) for kind in ("DestinationRule", "ServiceEntry", "VirtualService")
@@ -36,19 +43,33 @@ def wanted_objects(
     namespace = survey.namespace
     yield _change(
         found["DestinationRule"],
-        mesh.destination_rule(host, namespace, export_to=exported),
+        mesh.destination_rule(host, namespace, export_to=exported, origination=origination),
         "the sidecar originates TLS on port 80, and checks CA and host name",
     )
     yield _change(
         entry,
-        mesh.service_entry(host, namespace, alias=alias, claim_alias=claim, fail_open=fail_open, export_to=exported),
+        mesh.service_entry(
+            host,
+            namespace,
+            alias=alias,
+            claim_alias=claim,
+            fail_open=fail_open,
+            tls_ports=tls_ports,
+            export_to=exported,
+        ),
         "the mesh knows the host; port 80 goes to the server's TLS port",
     )
     yield _change(
         found["VirtualService"],
-        mesh.virtual_service(host, namespace, export_to=exported),
+        mesh.virtual_service(host, namespace, export_to=exported, origination=origination),
         "port 80 of the host goes to the rule's subset, and nothing else changes",
     )
+
+
+def tls_ports(host: Host, sites: Iterable[CallSite]) -> tuple[int, ...]:
+    """The ports other than 443 at which the sites call the host over TLS: the alias would cut them off, the entry keeps them."""
+    found = {site.host.port for site in sites if site.url.encrypted and site.host.name == host.name}
+    return tuple(sorted(found - {mesh.TLS_PORT, mesh.CLEAR_PORT}))
 
 
 def _present(kind: str, host: Host, survey: Survey, fail_open: bool) -> Document | None:

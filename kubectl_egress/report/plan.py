@@ -27,6 +27,7 @@ VERBED: Mapping[Action | Wait, str] = {
     Action.WAIT: "waited for",
     Action.VERIFY: "checked",
     Wait.PROXIES: "ready",
+    Wait.NAMED: "known",
     Wait.ROLLOUT: "rolled out",
     Wait.NO_OLD_PODS: "has no old pod left",
 }

@@ -129,7 +129,9 @@ def _originates(policy: Policy) -> bool:
 
 def _protocol(service: Service, port: Port, policy: Policy) -> Resource:
     """Transport socket and HTTP options."""
-    http2 = port.protocol in HTTP2_PROTOCOLS
+    # h2UpgradePolicy concerns ports of protocol HTTP alone (cluster_traffic_policy.go, shouldH2Upgrade).
+    upgrade = ((policy.connection_pool or {}).get("http") or {}).get("h2UpgradePolicy")
+    http2 = port.protocol in HTTP2_PROTOCOLS or (port.protocol == "HTTP" and upgrade == "UPGRADE")
     options: Resource = {"explicit_http_config": {"http2_protocol_options" if http2 else "http_protocol_options": {}}}
     found: Resource = {}
     if policy.tls and _originates(policy):

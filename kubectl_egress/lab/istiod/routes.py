@@ -110,9 +110,9 @@ def _route(name: str, match: Resource, action: Resource, operation: str, metadat
     }
 
 
-def _retry(attempts: int) -> Resource:
+def _retry(attempts: int, retry_on: str = "") -> Resource:
     return {
-        "retry_on": _RETRY_ON,
+        "retry_on": retry_on or _RETRY_ON,
         "num_retries": attempts,
         "retry_host_predicate": [
             {
@@ -156,9 +156,9 @@ def _of_virtual_service(routing: Routing, http: Body, match: Resource, port: int
     }
     if authority := (http.get("rewrite") or {}).get("authority"):
         action["host_rewrite_literal"] = authority
-    attempts = (http.get("retries") or {"attempts": _DEFAULT_ATTEMPTS}).get("attempts", 0)
-    if attempts > 0:
-        action["retry_policy"] = _retry(attempts)
+    retries = http.get("retries") or {"attempts": _DEFAULT_ATTEMPTS}
+    if retries.get("attempts", 0) > 0:
+        action["retry_policy"] = _retry(retries["attempts"], retries.get("retryOn", ""))
     path = object_path("virtual-service", routing.origin.namespace, routing.origin.name)
     metadata = {"istio": {"config": path}} | route_labels()
     route = _route(http.get("name", ""), match, action, f"{host}:{port}/*", metadata)

@@ -48,6 +48,9 @@ def _settings(policy: Body, where: str) -> Iterator[str]:
     tcp = (policy.get("connectionPool") or {}).get("tcp") or {}
     if "connectTimeout" in tcp and not DURATION.match(str(tcp["connectTimeout"])):
         yield f"the lab's istiod does not model the duration {tcp['connectTimeout']} (use seconds: 5s)"
+    upgrade = ((policy.get("connectionPool") or {}).get("http") or {}).get("h2UpgradePolicy", "DEFAULT")
+    if upgrade not in ("DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"):
+        yield f"{where}: invalid h2UpgradePolicy {upgrade}"
     limit = tcp.get("maxConnections", 1)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         yield f"{where}: maxConnections must be a number"

@@ -13,7 +13,7 @@ _TLS = {"mode": str, "sni": str, "subjectAltNames": [str], "caCertificates": str
 _POLICY: dict[str, Any] = {
     "tls": _TLS,
     "loadBalancer": {"simple": str},
-    "connectionPool": {"tcp": {"maxConnections": int, "connectTimeout": str}},
+    "connectionPool": {"tcp": {"maxConnections": int, "connectTimeout": str}, "http": {"h2UpgradePolicy": str}},
 }
 _TRAFFIC_POLICY = _POLICY | {"portLevelSettings": [_POLICY | {"port": _PORT}]}
 
@@ -44,7 +44,7 @@ _VIRTUAL_SERVICE = {
             "route": [{"destination": {"host": str, "subset": str, "port": _PORT}, "weight": int}],
             "rewrite": {"authority": str},
             "headers": {"request": {"set": {"*": str}, "add": {"*": str}, "remove": [str]}},
-            "retries": {"attempts": int},
+            "retries": {"attempts": int, "retryOn": str},
             "timeout": str,
         }
     ],

@@ -1,0 +1,89 @@
+"""How the sidecar is to call the hosts that are migrated: options of `migrate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from kubectl_egress.errors import UsageError
+
+MODES = ("full", "named")
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What is asked of the sidecar beyond the same as before."""
+
+    mode: Annotated[
+        str,
+        typer.Option(
+            "--mode",
+            metavar="full|named",
+            help='"full" originates TLS and rewrites callers; "named" adds a ServiceEntry alone, for callers that cannot change.',
+        ),
+    ] = "full"
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            "--retries",
+            metavar="N",
+            min=0,
+            help="Let the sidecar send a request again that no server has read, up to N times.",
+            show_default=False,
+        ),
+    ] = None
+    route_timeout: Annotated[
+        str, typer.Option("--route-timeout", metavar="TIME", help="How long a request may take.", show_default=False)
+    ] = ""
+    http2: Annotated[bool, typer.Option("--http2", help="Let the sidecar speak HTTP/2 to the server (gRPC).")] = False
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Start the application after its proxy (holdApplicationUntilProxyStarts).")
+    ] = False
+    ipv6: Annotated[
+        bool,
+        typer.Option(
+            "--ipv6", help="With -f: the pods have IPv6 addresses, so that they need an alias of that family too."
+        ),
+    ] = False
+
+    @property
+    def named(self) -> bool:
+        """Whether a name is all that the mesh is to have."""
+        return self.mode == "named"
+
+    def origination(self) -> dict[str, Any]:
+        """What was given, by field of Origination."""
+        found: dict[str, Any] = {}
+        if self.retries is not None:
+            found["retries"] = self.retries
+        if self.route_timeout:
+            found["route_timeout"] = duration(self.route_timeout)
+        if self.http2:
+            found["http2"] = True
+        return found
+
+    def check(self) -> None:
+        """UsageError for what does not fit together."""
+        if self.mode not in MODES:
+            raise UsageError(f"invalid --mode value ({self.mode})", "it must be full or named")
+        if self.named and (self.origination() or self.hold):
+            raise UsageError(
+                "--retries, --route-timeout, --http2 and --hold do not go with --mode named",
+                "with a name alone, the application itself calls the server, as before",
+            )
+
+
+def duration(text: str) -> str:
+    """A duration of the command line as Istio writes it: `1500ms` → `1.5s`. UsageError for what is none."""
+    from kubectl_egress.cluster.connection import parse_timeout
+
+    try:
+        seconds = parse_timeout(text) or 0.0
+    except UsageError as error:
+        raise UsageError(
+            f'invalid argument "{text}" for "--route-timeout" flag',
+            "use a number of seconds, or one with a unit: 1s, 2m, 3h",
+        ) from error
+    return f"{seconds:g}s"

@@ -1,0 +1,184 @@
+"""What `migrate` is asked for beyond the same as before: retries, timeouts, HTTP/2, holding, names, other ports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubectl_egress import mesh
+from kubectl_egress.cli.calls import duration
+from kubectl_egress.errors import EgressError, UsageError
+from kubectl_egress.journal import AnnotationRecord, from_config_map, to_config_map
+from kubectl_egress.model import AS_BEFORE, Action, Body, Host, Origination, Plan
+from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
+from kubectl_egress.plan.holding import PROXY_CONFIG, annotation_put_back, held, with_hold
+from tests.build import deployment, document
+from tests.build_mesh import HOST, entry, port, survey_of
+
+SETTING = "holdApplicationUntilProxyStarts"
+
+
+def planned(*bodies: Body, objects: Any = (), **request: Any) -> Plan:
+    survey, sites = survey_of(*bodies, objects=objects)
+    return plan_migration(survey, sites, (), MigrationRequest((HOST,), **request))
+
+
+def shop(**template: Any) -> dict[str, Any]:
+    return deployment("shop", **{"env": {"API": "https://httpbin.org/get"}, **template})
+
+
+def made(plan: Plan, kind: str) -> Any:
+    return next(step.after for step in plan.steps if step.ref and step.ref.kind == kind and step.after)
+
+
+# ---- route and rule -------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_asked_of_the_sidecar_unless_somebody_asks() -> None:
+    plan = planned(shop())
+    route = made(plan, "VirtualService")["spec"]["http"][0]
+    assert (route["retries"], "timeout" in route) == ({"attempts": 0}, False)
+    policy = made(plan, "DestinationRule")["spec"]["trafficPolicy"]["portLevelSettings"][0]
+    assert set(policy) == {"port", "tls"}
+
+
+def test_what_is_asked_for_stands_in_route_rule_and_journal() -> None:
+    asked: dict[str, Any] = {"retries": 3, "route_timeout": "1.5s", "http2": True}
+    plan = planned(shop(), origination=asked)
+    route = made(plan, "VirtualService")["spec"]["http"][0]
+    assert route["retries"] == {"attempts": 3, "retryOn": "connect-failure,refused-stream"}
+    assert route["timeout"] == "1.5s"
+    rule = made(plan, "DestinationRule")["spec"]
+    for policy in (rule["trafficPolicy"], rule["subsets"][0]["trafficPolicy"]):
+        (settings,) = policy["portLevelSettings"]
+        assert settings["connectionPool"] == {"http": {"h2UpgradePolicy": "UPGRADE"}}
+        assert settings["tls"]["mode"] == "SIMPLE"
+    assert from_config_map(made(plan, "ConfigMap")).origination == Origination(**asked)
+
+
+def test_a_journal_of_an_earlier_version_asks_for_nothing() -> None:
+    body = to_config_map(from_config_map(made(planned(shop()), "ConfigMap")))
+    text = body["data"]["journal.json"].replace('"origination"', '"forgotten"').replace('"named"', '"forgotten too"')
+    assert from_config_map({**body, "data": {"journal.json": text}}).origination == AS_BEFORE
+
+
+@pytest.mark.parametrize(("text", "written"), [("1500ms", "1.5s"), ("15s", "15s"), ("2m", "120s"), ("3", "3s")])
+def test_durations(text: str, written: str) -> None:
+    assert duration(text) == written
+
+
+def test_a_duration_that_is_none() -> None:
+    with pytest.raises(UsageError, match="route-timeout"):
+        duration("soon")
+
+
+def test_other_ports_over_tls_are_in_the_entry() -> None:
+    plan = planned(shop(env={"API": "https://httpbin.org/", "ADMIN": "https://httpbin.org:8443/x"}))
+    ports = made(plan, "ServiceEntry")["spec"]["ports"]
+    assert ports[2] == {"number": 8443, "name": "https-8443", "protocol": "HTTPS"}
+    assert len(ports) == 3
+
+
+# ---- hold -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", f"{SETTING}: true\n"),
+        ("concurrency: 2", f"concurrency: 2\n{SETTING}: true\n"),
+        (f"a: 1\n{SETTING}: false\nb: 2\n", f"a: 1\n{SETTING}: true\nb: 2\n"),
+        ("{}", f'{{"{SETTING}": true}}'),
+        ('{"concurrency": 2}', f'{{"{SETTING}": true, "concurrency": 2}}'),
+        (f'{{"{SETTING}": true}}', f'{{"{SETTING}": true}}'),
+    ],
+)
+def test_hold_is_written_into_what_is_there(before: str, after: str) -> None:
+    assert with_hold(before) == after
+    assert with_hold(after) == after
+
+
+@pytest.mark.parametrize(
+    "template", [{}, {"annotations": {"a": "b"}}, {"annotations": {PROXY_CONFIG: "concurrency: 2\n"}}]
+)
+def test_hold_is_put_back_as_it_was(template: dict[str, Any]) -> None:
+    body = shop(**template)
+    after, (record,) = held(body, "Deployment")
+    assert annotation_put_back(after, "Deployment", record) == (body, "")
+    assert annotation_put_back(body, "Deployment", record) == (body, "")
+    assert held(after, "Deployment") == (after, ())
+
+
+def test_an_annotation_that_somebody_changed_since_is_left() -> None:
+    body = shop(annotations={PROXY_CONFIG: "theirs"})
+    after, why = annotation_put_back(body, "Deployment", AnnotationRecord(PROXY_CONFIG, None, "ours"))
+    assert after == body
+    assert "somebody else" in why
+
+
+# ---- mode named -----------------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_an_entry_and_a_journal() -> None:
+    plan = planned(shop(), named=True)
+    assert [(step.action, step.ref and step.ref.kind) for step in plan.steps] == [
+        (Action.CREATE, "ConfigMap"),
+        (Action.CREATE, "ServiceEntry"),
+        (Action.WAIT, None),
+        (Action.UPDATE, "ConfigMap"),
+    ]
+    spec = made(plan, "ServiceEntry")["spec"]
+    assert [(one["number"], one["protocol"]) for one in spec["ports"]] == [(443, "HTTPS")]
+    assert "endpoints" not in spec
+    assert plan.steps[2].workloads[0].name == "shop"
+
+
+def test_a_host_that_is_named_already_needs_nothing() -> None:
+    assert planned(shop(), objects=[entry()], named=True).steps == ()
+
+
+def test_an_entry_that_stands_in_the_way_of_a_name() -> None:
+    with pytest.raises(EgressError, match="its port 443 is missing"):
+        planned(shop(), objects=[entry(ports=[port(80, "HTTP")])], named=True)
+    with pytest.raises(EgressError, match="its port 443 is TCP, not HTTPS"):
+        planned(shop(), objects=[entry(ports=[port(443, "TCP")])], named=True)
+
+
+def test_a_name_is_taken_back_and_can_become_a_migration() -> None:
+    plan = planned(shop(), named=True)
+    survey, sites = survey_of(
+        shop(),
+        objects=[document(made(plan, "ServiceEntry"))],
+        journals=(document(to_config_map(from_config_map(plan.steps[-1].after or {}))),),
+    )
+    undone = plan_undo(survey, [HOST])
+    assert [step.ref.kind for step in undone.steps if step.action is Action.DELETE and step.ref] == [
+        "ServiceEntry",
+        "ConfigMap",
+    ]
+    full = plan_migration(survey, sites, (), MigrationRequest((HOST,)))
+    opened = from_config_map(made(full, "ConfigMap"))
+    assert (opened.named, opened.alias, opened.mesh[0].before) == (False, mesh.alias_address(HOST), None)
+
+
+def test_a_migrated_host_is_not_named() -> None:
+    body = from_config_map(made(planned(shop()), "ConfigMap"))
+    survey, sites = survey_of(shop(), journals=(document(to_config_map(body)),))
+    with pytest.raises(EgressError, match="is migrated in namespace"):
+        plan_migration(survey, sites, (), MigrationRequest((HOST,), named=True))
+
+
+# ---- addresses ------------------------------------------------------------------------------------------------------
+
+
+def test_an_address_is_one_host_s_alone() -> None:
+    hosts = tuple(Host(f"h{number}.example.com") for number in range(60))
+    survey, sites = survey_of(shop(env={f"A{n}": f"https://{host}/" for n, host in enumerate(hosts)}))
+    plan = plan_migration(survey, sites, (), MigrationRequest(hosts))
+    template = next(step.after for step in plan.steps if step.action is Action.PATCH)
+    assert template is not None
+    aliases = template["spec"]["template"]["spec"]["hostAliases"]
+    assert len({one["ip"] for one in aliases}) == len(hosts)
+    patches = [step for step in plan.steps if step.action is Action.PATCH]
+    assert len(patches) == 1, "many hosts, one rollout"
