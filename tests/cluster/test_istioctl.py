@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kubectl_egress.cluster.proxies import get_pod_port
-from kubectl_egress.plan.file_edits import WAVE_ANNOTATION
+from kubectl_egress.plan.file_objects import WAVE_ANNOTATION
 from tests.cluster.client import RealLab
 from tests.cluster.scenes import scene_of
 from tests.scene import HOST, NAMESPACE, Scene
