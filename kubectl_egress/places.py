@@ -54,6 +54,32 @@ KUBELET_PLACES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class AnnotationPlace:
+    """Annotations of a pod template that configure what runs in the pod."""
+
+    prefix: str
+    """What their keys begin with."""
+    why: str
+    reason: str
+    """Why a URL in one is not rewritten."""
+
+
+_INJECTED = "called by a container that is injected, perhaps before the sidecar: change it by hand"
+
+# What an annotation says to a controller, a scraper or an agent of the node is called by those, not by the pod. An
+# annotation that the application itself reads (downward API) needs no row.
+ANNOTATION_PLACES = (
+    AnnotationPlace("vault.hashicorp.com/service", "the address of Vault, called by the injected agent", _INJECTED),
+    AnnotationPlace("vault.hashicorp.com/proxy-address", "the agent's proxy", _INJECTED),
+    AnnotationPlace(
+        "vault.hashicorp.com/agent-inject-template-", "the text of a file that the application reads", _INJECTED
+    ),
+    AnnotationPlace("dapr.io/env", "the environment of Dapr's sidecar", _INJECTED),
+    AnnotationPlace("instrumentation.opentelemetry.io/otel-exporter-otlp-endpoint", "where traces go", _INJECTED),
+)
+
+
 def matches(value: Any, pattern: Steps, prefix: Steps = ()) -> Iterator[tuple[Steps, Any]]:
     """What stands at the pattern in a value, each with its address."""
     if not pattern:

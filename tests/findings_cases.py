@@ -135,6 +135,11 @@ def job(owner: str = "", done: bool = False) -> dict[str, Any]:
     return body
 
 
+def secret(name: str) -> list[Body]:
+    """An environment of one setting whose value is in a Secret, beside the URL."""
+    return [{"name": "API", "value": URL}, {"name": name, "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+
+
 def held(kind: str, **spec: Any) -> dict[str, Any]:
     """A workload of another kind, or with fields in its spec."""
     return workload(kind, "shop", spec=spec, env={"API": URL})
@@ -379,6 +384,7 @@ TRIGGERS: dict[str, list[Case]] = {
         case("composed", shop(env={"SCHEME": "https", "API": "$(SCHEME)://httpbin.org/"}), hosts=(HOST,)),
         case("one of two", shop(env={"API": URL, "SCHEME": "https", "OTHER": "$(SCHEME)://httpbin.org/"})),
         case("comment", scripted(f"# see {URL}\ncurl {URL}")),
+        case("Secret", shop(env=secret("DB_URL"))),
     ],
     "no-permission": [
         case("pods", **denied("pods")),
@@ -626,7 +632,11 @@ SILENT: dict[str, list[Case]] = {
         case("not paused", held("Deployment", paused=False), live=True),
         case("files", held("Deployment", paused=True)),
     ],
-    "not-rewritable": [_CLEAN, case("http", shop(env={"API": URL, "OLD": "http://httpbin.org/"}))],
+    "not-rewritable": [
+        _CLEAN,
+        case("a password in a Secret", shop(env=secret("DB_PASSWORD"))),
+        case("http", shop(env={"API": URL, "OLD": "http://httpbin.org/"})),
+    ],
     "no-permission": [_CLEAN, case("no answer", proxies={POD: ProxyUnread(POD, "it does not answer")})],
     "plain-callers": [
         _CLEAN,

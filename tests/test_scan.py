@@ -205,6 +205,13 @@ def test_an_argument_that_no_shell_runs_has_no_comments() -> None:
         ("echo 'it''s' # b", ["# b"]),
         ("# don't\necho x # y", ["# don't", "# y"]),
         ('echo "a \\" # b"', []),
+        ("cat <<EOF\nit's # a\n# b\nEOF\ncurl x # c", ["# b", "# c"]),
+        ("cat > f <<'END' && run # a\n  # b\nx\nEND\n# c", ["# a", "  # b", "# c"]),
+        ('cat <<-"END"\n\tdon\'t\n\tEND\necho # c', ["# c"]),
+        ("cat <<A <<B\n# a\nA\n# b\nB\n# c", ["# a", "# b", "# c"]),
+        ("echo $((1<<x)) # a\n# b", ["# a", "# b"]),
+        ("cat <<< word # a\n'# b'", ["# a"]),
+        ("cat <<EOF\n# a", ["# a"]),
     ],
 )
 def test_where_a_shell_begins_a_comment(script: str, comments: list[str]) -> None:
@@ -223,6 +230,57 @@ def test_what_the_kubelet_calls_is_not_rewritable() -> None:
         (f"app{TEMPLATE}.livenessProbe.httpGet.host", "https://httpbin.org:443/status/200", REASON_KUBELET),
         (f"app{TEMPLATE}.readinessProbe.httpGet.host", "http://httpbin.org:8443/", REASON_KUBELET),
     ]
+    assert not any(site.rewritable for site in sites)
+
+
+# ---- annotations ----------------------------------------------------------------------------------------------------
+
+
+def shown(field: str) -> dict[str, Any]:
+    return {"name": "X", "valueFrom": {"fieldRef": {"fieldPath": field}}}
+
+
+@pytest.mark.parametrize(
+    ("template", "keys"),
+    [
+        ({}, []),
+        ({"env": [shown("metadata.labels['a']"), shown("metadata.name")]}, []),
+        ({"env": [shown("metadata.annotations['b']")]}, ["b"]),
+        (
+            {"volumes": [{"name": "v", "downwardAPI": {"items": [shown("metadata.annotations")["valueFrom"]]}}]},
+            ["a", "b"],
+        ),
+        (
+            {
+                "volumes": [
+                    {
+                        "name": "v",
+                        "projected": {
+                            "sources": [{"downwardAPI": {"items": [shown("metadata.annotations")["valueFrom"]]}}]
+                        },
+                    }
+                ]
+            },
+            ["a", "b"],
+        ),
+    ],
+)
+def test_annotations_that_the_application_reads(template: dict[str, Any], keys: list[str]) -> None:
+    sites = calls(deployment(annotations={"a": URL, "b": f"x {URL}"}, **template))
+    assert [site.entry for site in sites] == keys
+    assert all(
+        site.rewritable and get(deployment(annotations={"a": URL, "b": f"x {URL}"}), site.steps) for site in sites
+    )
+
+
+def test_annotations_for_what_is_injected_are_found_and_left_alone() -> None:
+    annotations = {
+        "vault.hashicorp.com/service": "https://vault.example.com:443",
+        "vault.hashicorp.com/agent-inject-template-config": f"{{{{- with secret }}}}\nurl={URL}\n{{{{- end }}}}",
+        "prometheus.io/path": URL,
+    }
+    sites = calls(deployment(annotations=annotations))
+    assert [str(site.host) for site in sites] == ["vault.example.com", "httpbin.org"]
     assert not any(site.rewritable for site in sites)
 
 

@@ -11,6 +11,7 @@ from kubectl_egress.findings import (
     ownership,
     redirection,
     rewriting,
+    sources,
 )
 from kubectl_egress.findings.row import Row
 from kubectl_egress.findings.scope import by_caller
@@ -18,7 +19,6 @@ from kubectl_egress.findings.warning_rows import WARNING_ROWS
 from kubectl_egress.model import Severity
 
 BLOCK = Severity.BLOCK
-
 ROWS = (
     Row(
         "no-sidecar",
@@ -219,11 +219,11 @@ ROWS = (
         BLOCK,
         "a URL of the host cannot be changed by a plan",
         "It is composed of several settings, has a port other than 443, is no external name, or the like; the message says "
-        "which. Where other URLs of the host in the workload can be changed it only warns; of a comment, or of what the "
-        "kubelet calls itself, it only informs.",
+        "which. Where other URLs of the host in the workload can be changed it only warns; of a comment, of what the "
+        "kubelet calls itself, and of settings whose value is in a Secret, it only informs.",
         "The call stays on https. It goes on working, and the mesh goes on seeing no more than its host.",
         "Change the string by hand where the message says, or leave it.",
-        by_caller(rewriting.not_rewritable),
+        sources.not_rewritable,
         ignorable=True,
         changes=True,
     ),

@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
-from kubectl_egress import paths, urls
-from kubectl_egress.findings.scope import Found, Scope, title
+from kubectl_egress import kinds, paths, urls
+from kubectl_egress.findings import rewriting
+from kubectl_egress.findings.scope import Found, Scope, by_caller, title
+from kubectl_egress.model import Ref, Severity
+from kubectl_egress.places import matches
 from kubectl_egress.scan import is_identifier
 from kubectl_egress.scan.call_sites import CALLS_ANNOTATION
+from kubectl_egress.scan.naming import Name
+
+# A name in words that says that the value is, or leads to, a URL.
+_LEADS = re.compile(r" (?:ur[li]|endpoint|host|hostname|server|address|addr|webhook|dsn|base) ")
+
+
+def not_rewritable(scope: Scope) -> Iterator[Found]:
+    """URLs that no plan touches, and settings that may hold some and are not read."""
+    yield from by_caller(rewriting.not_rewritable)(scope)
+    yield from secret_sources(scope)
+
+
+def secret_sources(scope: Scope) -> Iterator[Found]:
+    """Settings named like a URL whose value is in a Secret, which nobody reads here: what they call is unknown."""
+    for workload in scope.survey.workloads if scope.everything else ():
+        template = kinds.pod_template(workload.document.body) or {}
+        prefix = kinds.template_steps(workload.ref.kind) if template else ()
+        for steps, container, _ in kinds.containers(template):
+            for inner, source in matches(container, ("env", "*", "valueFrom", "secretKeyRef")):
+                name = str(container["env"][inner[1]].get("name", ""))
+                if isinstance(source, Mapping) and _LEADS.search(Name(name).words):
+                    yield Found(
+                        f"{name} of container {container.get('name')} stands in Secret {source.get('name')} (key "
+                        f"{source.get('key')}), which is not read: what it calls is unknown",
+                        "look at it; a URL in it stays as it is",
+                        workload.ref,
+                        object=Ref("Secret", workload.ref.namespace, str(source.get("name")), "v1"),
+                        steps=(*prefix, *steps, *inner),
+                        severity=Severity.INFO,
+                    )
 
 
 def looks_like_identifier(scope: Scope) -> Iterator[Found]:

@@ -15,12 +15,15 @@ from kubectl_egress.model import Body, CallSite, Document, Ref, Steps, Url
 from kubectl_egress.places import KUBELET_PLACES, Forced, Place, matches, strings_at
 from kubectl_egress.scan.identifiers import REASONS, identifier
 from kubectl_egress.scan.naming import Name, name_of
+from kubectl_egress.scan.settings import Setting, settings_in, split_calls
 from kubectl_egress.scan.strings import Found, Reader
 from kubectl_egress.urls import external, find_urls
 
 REASON_COMMENT = "in a comment"
 REASON_COMPOSED = "composed of several settings: change them by hand"
 REASON_KUBELET = "called by the kubelet, past every sidecar"
+REASON_SPLIT = "said by several settings ({} too): change them by hand"
+REASON_NO_SCHEME = "a host and a port without a scheme: change it by hand"
 REASON_NO_TEMPLATE = "in no pod template: whatever makes the pods has to be changed"
 _ASIDE = frozenset({REASON_COMMENT, REASON_KUBELET})
 
@@ -99,7 +102,16 @@ def _sites(workload: Document, config_maps: Mapping[Ref, Body], places: Iterable
         if container.get("name") not in MESH_CONTAINERS:
             for found in reader.container((*prefix, *steps), container):
                 yield from _call_sites(workload, found)
+                if found.object != workload.ref:
+                    for group in settings_in(found.text, found.object, found.steps, found.entry):
+                        yield from _split_sites(workload, group, found.container)
+            yield from _split_sites(
+                workload, reader.settings((*prefix, *steps), container), str(container.get("name", ""))
+            )
             yield from _kubelet_sites(workload, (*prefix, *steps), container)
+    for found, reason in reader.annotations(prefix):
+        for site in _call_sites(workload, found):
+            yield replace(site, reason=site.reason or reason)
     for place in places:
         if place.concerns(workload):
             for steps, text in strings_at(place, workload.body):
@@ -162,6 +174,16 @@ def _call_site(workload: Document, found: Found, url: Url, reason: str) -> CallS
         file=workload.file if own else "",
         line=workload.line if own else 0,
     )
+
+
+def _split_sites(workload: Document, settings: Iterable[Setting], container: str) -> Iterator[CallSite]:
+    """Calls whose parts stand in several settings: found at the host."""
+    for call in split_calls(settings):
+        found = Found(call.host.object, call.host.steps, call.host.value, container, call.host.entry)
+        reason = identifier(Name(call.host.name), call.url.text)
+        others = ", ".join(name for name in call.names if name != call.host.name)
+        split = REASON_SPLIT.format(others) if others else REASON_NO_SCHEME
+        yield _call_site(workload, found, call.url, reason or split)
 
 
 def _kubelet_sites(workload: Document, steps: Steps, container: Body) -> Iterator[CallSite]:

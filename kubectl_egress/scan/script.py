@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 
 from kubectl_egress.model import Body, Steps
 
@@ -13,7 +14,8 @@ _TAKES_SCRIPT = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 # Quoted text, escaped characters and `$#` are skipped; a `#` begins a comment where a word may begin
 # (POSIX Shell Command Language, 2.3 Token Recognition).
 _TOKEN = re.compile(
-    r"""'[^']*(?:'|\Z) | "(?:[^"\\]|\\.)*(?:"|\Z) | \\. | (?P<comment>(?:(?<=[\s;&|()])|\A)\#[^\n]*)""",
+    r"""(?<!<)<<(?![<&])(?P<tabs>-?)[ \t]*(?P<quote>["'\\]?)(?P<word>[A-Za-z_][\w.-]*) | (?P<line>\n)
+    | '[^']*(?:'|\Z) | "(?:[^"\\]|\\.)*(?:"|\Z) | \\. | (?P<comment>(?:(?<=[\s;&|()])|\A)\#[^\n]*)""",
     re.VERBOSE | re.DOTALL,
 )
 
@@ -40,8 +42,47 @@ def _strings(container: Body, field: str) -> list[tuple[Steps, str]]:
 
 
 def shell_comments(text: str) -> tuple[tuple[int, int], ...]:
-    """The spans of the comments of a shell script."""
-    return tuple(match.span() for match in _TOKEN.finditer(text) if match["comment"] is not None)
+    """The spans of the comments of a shell script; in a here-document, those of the file that it is the text of."""
+    found: list[tuple[int, int]] = []
+    waiting: list[tuple[str, bool]] = []
+    ends: dict[str, list[int]] = {}
+    position = 0
+    while match := _TOKEN.search(text, position):
+        position = match.end()
+        if match["comment"] is not None:
+            found.append(match.span())
+        elif match["word"] is not None:
+            waiting.append((match["word"], bool(match["tabs"])))
+            # a quoted word would else begin a string with its second quote
+            position += bool(match["quote"]) and text.startswith(match["quote"], position)
+        elif match["line"] is not None and waiting:
+            ends = ends or _ends(text)
+            for word, tabs in waiting:
+                end = _here_end(text, position, word, tabs, ends)
+                found += [(position + a, position + b) for a, b in line_comments(text[position:end])]
+                position = max(position, end)
+            waiting = []
+    return tuple(found)
+
+
+def _ends(text: str) -> dict[str, list[int]]:
+    """Where each line begins that is a single word; under a tab and that word, also those that tabs indent."""
+    found: dict[str, list[int]] = {}
+    for match in re.finditer(r"^\t*(?P<word>[A-Za-z_][\w.-]*)$", text, re.MULTILINE):
+        found.setdefault("\t" + match["word"], []).append(match.start())
+        if match.start() == match.start("word"):
+            found.setdefault(match["word"], []).append(match.start())
+    return found
+
+
+def _here_end(text: str, start: int, word: str, tabs: bool, ends: Mapping[str, Sequence[int]]) -> int:
+    """Where the here-document that begins at an offset ends; there, if no line says so: then it is none (`1 << x`)."""
+    lines = ends.get("\t" + word if tabs else word, ())
+    number = bisect_left(lines, start)
+    if number == len(lines):
+        return start
+    end = text.find("\n", lines[number])
+    return end if end >= 0 else len(text)
 
 
 def line_comments(text: str) -> tuple[tuple[int, int], ...]:

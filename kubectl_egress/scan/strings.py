@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kubectl_egress import paths
+from kubectl_egress import kinds, paths
 from kubectl_egress.model import Body, Ref, Steps
-from kubectl_egress.places import CONTAINER_PLACES, matches
+from kubectl_egress.places import ANNOTATION_PLACES, CONTAINER_PLACES, matches
 from kubectl_egress.scan.expansion import Expansion, expand
 from kubectl_egress.scan.script import line_comments, script_index, shell_comments
+from kubectl_egress.scan.settings import Setting
+
+_ENVIRONMENT_FIELD: Steps = ("env", "*", "valueFrom", "fieldRef", "fieldPath")
+_PROJECTED_FIELD: Steps = (
+    *("spec", "volumes", "*", "projected", "sources", "*"),
+    *("downwardAPI", "items", "*", "fieldRef", "fieldPath"),
+)
+_ANNOTATION_FIELD = re.compile(r"""metadata\.annotations(?:\[['"](?P<key>[^'"]+)['"]\])?""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,60 @@ class Reader:
             text = self._data(reference).get(key)
             if isinstance(text, str):
                 yield Found(reference, ("data", key), text, name, key, comments=line_comments)
+
+    def annotations(self, prefix: Steps) -> Iterator[tuple[Found, str]]:
+        """Annotations of the template that configure what runs in the pod, and why they are not to be rewritten, if so."""
+        metadata = self.template.get("metadata")
+        annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+        shown = self._shown_annotations()
+        for key, text in annotations.items() if isinstance(annotations, Mapping) else ():
+            row = next((row for row in ANNOTATION_PLACES if str(key).startswith(row.prefix)), None)
+            if isinstance(text, str) and (row is not None or key in shown or "" in shown):
+                steps = (*prefix, "metadata", "annotations", key)
+                yield Found(self.workload, steps, text, entry=key, comments=line_comments), row.reason if row else ""
+
+    def _shown_annotations(self) -> frozenset[str]:
+        """The annotations that the downward API gives to a container; an empty one stands for all."""
+        sources = (
+            *(
+                one
+                for _, container, _ in kinds.containers(self.template)
+                for one in matches(container, _ENVIRONMENT_FIELD)
+            ),
+            *matches(self.template, ("spec", "volumes", "*", "downwardAPI", "items", "*", "fieldRef", "fieldPath")),
+            *matches(self.template, _PROJECTED_FIELD),
+        )
+        paths_shown = (str(path) for _, path in sources)
+        found = (_ANNOTATION_FIELD.fullmatch(path) for path in paths_shown)
+        return frozenset(match["key"] or "" for match in found if match)
+
+    def settings(self, steps: Steps, container: Body) -> Iterator[Setting]:
+        """What its environment says, each name with the value that it has at last and where that stands."""
+        found: dict[str, Setting] = {}
+        for _, source in matches(container, ("envFrom", "*")):
+            if isinstance(source, Mapping) and "configMapRef" in source:
+                reference, prefix = self._reference(source["configMapRef"]), source.get("prefix") or ""
+                for key, text in self._data(reference).items():
+                    if isinstance(text, str):
+                        found[f"{prefix}{key}"] = Setting(f"{prefix}{key}", text, reference, ("data", key), 0, key)
+        for number, entry in matches(container, ("env", "*")):
+            name = str(entry.get("name", "")) if isinstance(entry, Mapping) else ""
+            if name and (setting := self._setting(name, entry, (*steps, *number))) is not None:
+                found[name] = setting
+            else:
+                found.pop(name, None)
+        yield from found.values()
+
+    def _setting(self, name: str, entry: Body, steps: Steps) -> Setting | None:
+        source = entry.get("valueFrom")
+        if not source:
+            return Setting(name, str(entry.get("value") or ""), self.workload, (*steps, "value"), 0, name)
+        reference = source.get("configMapKeyRef") if isinstance(source, Mapping) else None
+        if not isinstance(reference, Mapping):
+            return None
+        holder, key = self._reference(reference), str(reference.get("key", ""))
+        text = self._data(holder).get(key)
+        return Setting(name, text, holder, ("data", key), 0, key) if isinstance(text, str) else None
 
     def _data(self, reference: Ref) -> Body:
         data = self.config_maps.get(reference, {}).get("data")
