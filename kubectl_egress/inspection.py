@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubectl_egress import kinds
@@ -89,19 +89,19 @@ class InspectReport:
     @property
     def ready_hosts(self) -> tuple[Host, ...]:
         """The hosts that one `migrate` could take on now: no caller is blocked, all are in one namespace."""
-        if any(one.severity is Severity.BLOCK for one in self.findings):
-            return ()
-        stopped = {(item.host, item.workload.namespace) for item in self.items if item.blocked}
-        ready = {(item.host, item.workload.namespace) for item in self.items if item.ready} - stopped
-        first = min((namespace for _, namespace in ready), default="")
-        return tuple(sorted(host for host, namespace in ready if namespace == first))
+        first = self.ready_namespace
+        return tuple(sorted({host for namespace, host in self._ready() if namespace == first}))
 
     @property
     def ready_namespace(self) -> str:
         """The namespace of `ready_hosts`."""
-        return min(
-            (item.workload.namespace for item in self.items if item.host in self.ready_hosts and item.ready), default=""
-        )
+        return min((namespace for namespace, _ in self._ready()), default="")
+
+    def _ready(self) -> set[tuple[str, Host]]:
+        if any(one.severity is Severity.BLOCK for one in self.findings):
+            return set()
+        stopped = {(item.workload.namespace, item.host) for item in self.items if item.blocked}
+        return {(item.workload.namespace, item.host) for item in self.items if item.ready} - stopped
 
 
 def inspect(survey: Survey, sites: Iterable[CallSite], findings: Sequence[Finding]) -> InspectReport:
@@ -110,8 +110,11 @@ def inspect(survey: Survey, sites: Iterable[CallSite], findings: Sequence[Findin
     for site in sites:
         by_item.setdefault((site.workload, site.server), []).append(site)
     workloads = {workload.ref: workload for workload in survey.workloads}
+    about: dict[tuple[Ref | None, Host | None], list[tuple[int, Finding]]] = {}
+    for place, finding in enumerate(findings):
+        about.setdefault((finding.workload, finding.host), []).append((place, finding))
     items = tuple(
-        _item(workloads[ref], host, tuple(found), findings, survey)
+        _item(workloads[ref], host, tuple(found), about, survey)
         for (ref, host), found in by_item.items()
         if ref in workloads
     )
@@ -123,6 +126,19 @@ def inspect(survey: Survey, sites: Iterable[CallSite], findings: Sequence[Findin
         findings=tuple(finding for finding in findings if finding not in taken),
         workloads=len(survey.workloads),
         in_files=any(workload.document.file for workload in survey.workloads),
+    )
+
+
+def merged(reports: Iterable[InspectReport]) -> InspectReport:
+    """Reports of several namespaces as one, namespace after namespace; what is said of all of them is said once."""
+    found = tuple(reports)
+    return InspectReport(
+        namespace="",
+        items=tuple(item for report in found for item in report.items),
+        passthrough=tuple(traffic for report in found for traffic in report.passthrough),
+        findings=tuple(dict.fromkeys(finding for report in found for finding in report.findings)),
+        workloads=sum(report.workloads for report in found),
+        in_files=any(report.in_files for report in found),
     )
 
 
@@ -146,19 +162,20 @@ def hosts(sites: Iterable[CallSite]) -> tuple[Host, ...]:
 
 
 def _item(
-    workload: Workload, host: Host, sites: tuple[CallSite, ...], findings: Sequence[Finding], survey: Survey
+    workload: Workload,
+    host: Host,
+    sites: tuple[CallSite, ...],
+    about: Mapping[tuple[Ref | None, Host | None], Sequence[tuple[int, Finding]]],
+    survey: Survey,
 ) -> InspectItem:
+    keys = ((workload.ref, host), (workload.ref, None), (None, host))
+    found = [one for key in keys for one in about.get(key, ())]
     return InspectItem(
         workload=workload.ref,
         host=host,
         visibility=visibility(host, _proxies(workload, survey), sites),
         call_sites=sites,
-        findings=tuple(
-            finding
-            for finding in findings
-            if (finding.workload == workload.ref and finding.host in (None, host))
-            or (finding.workload is None and finding.host == host)
-        ),
+        findings=tuple(finding for _, finding in sorted(found, key=lambda one: one[0])),
         fails_closed=None if all(site.url.encrypted for site in sites) else _aliased(workload, host),
     )
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +173,35 @@ def test_a_cluster_over_the_wire(capsys: Capture, tmp_path: Path) -> None:
             "",
             'error: deployments.apps "nope" not found\n  kubectl get deployments -n shop lists what is there\n',
         )
+
+
+def test_all_namespaces_row_by_row_and_then_the_rest(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def surveys_of_cluster(*_: Any) -> Iterator[Survey]:
+        for space in ("a-longer-name", "b"):
+            yield replace(survey_documents(parse(DEPLOYMENT.replace("test", space), "")), live=True)
+            shown.append(capsys.readouterr().out)
+
+    monkeypatch.setattr(command, "surveys_of_cluster", surveys_of_cluster)
+    assert cli.main(["inspect", "-A", "--live=off"]) == 0
+    assert [[line.split()[:3] for line in part.splitlines()] for part in shown] == [
+        [
+            ["NAMESPACE", "WORKLOAD", "HOST"],
+            ["a-longer-name", "deployment/shop", "api.stripe.com"],
+            ["a-longer-name", "deployment/shop", "httpbin.org"],
+        ],
+        [["b", "deployment/shop", "api.stripe.com"], ["b", "deployment/shop", "httpbin.org"]],
+    ]
+    assert {line.index("deployment") for part in shown for line in part.splitlines()[1 - len(part.splitlines()) :]} == {
+        16
+    }
+    assert "2 external hosts: 0 opaque, 0 named, 0 full, 2 unknown." in capsys.readouterr().err
+
+
+def test_all_namespaces_as_one_document(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    surveys = [survey_documents(parse(DEPLOYMENT.replace("test", space), "")) for space in ("a", "b")]
+    monkeypatch.setattr(command, "surveys_of_cluster", lambda *_: iter(surveys))
+    assert cli.main(["inspect", "-A", "--live=off", "-o", "json"]) == 0
+    items = json.loads(capsys.readouterr().out)["items"]
+    assert [item["workload"]["namespace"] for item in items] == ["a", "a", "b", "b"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +18,7 @@ from kubectl_egress.cli.sources import (
     refuse_blind,
     survey_cluster,
     survey_documents,
+    surveys_of_cluster,
     with_lines,
 )
 from kubectl_egress.errors import UsageError
@@ -57,10 +58,14 @@ def inspect(
         raise UsageError(f"invalid --live value ({live})", "it must be on or off")
     if files.filename:
         report = read_files(targets or (), selection, files, reading)
+    elif selection.all_namespaces:
+        shown = output in ("", "wide")
+        rows = rows_as_they_come(output == "wide") if shown else None
+        report = read_namespaces(targets or (), selection, connection, live == "on", reading, rows)
     else:
         report = read_cluster(targets or (), selection, connection, live == "on", reading)
     where = again(selection, files, report.ready_namespace) + ("" if files.filename else connection.again())
-    show(report, output, where.strip())
+    show(report, output, where.strip(), rows_shown=selection.all_namespaces and not files.filename)
     return 0
 
 
@@ -76,6 +81,37 @@ def read_cluster(
     sites = inspection.call_sites(survey, places, forced)
     check_forced(forced, sites)
     return inspection.inspect(survey, sites, checked(survey, sites))
+
+
+def read_namespaces(
+    targets: Sequence[str],
+    selection: Selection,
+    connection: Connection,
+    live: bool,
+    reading: Reading,
+    tell: Callable[[InspectReport], None] | None,
+) -> InspectReport:
+    """What the cluster says of all namespaces; `tell` is told of each as soon as it has been read."""
+    from kubectl_egress import inspection
+
+    places, forced = reading.places(), reading.forced()
+    reports = []
+    for survey in surveys_of_cluster(targets, selection, connection, live, places):
+        refuse_blind(survey)
+        sites = inspection.call_sites(survey, places, forced)
+        reports.append(inspection.inspect(survey, sites, checked(survey, sites)))
+        if tell:
+            tell(reports[-1])
+    check_forced(forced, [site for report in reports for item in report.items for site in item.call_sites])
+    return inspection.merged(reports)
+
+
+def rows_as_they_come(wide: bool) -> Callable[[InspectReport], None]:
+    """Prints the rows of a namespace; sorted within it, since what comes later is not known yet."""
+    from kubectl_egress.report import InspectRows
+
+    rows = InspectRows(wide, coloured(sys.stdout))
+    return lambda report: emit(rows.more(report))
 
 
 def read_files(targets: Sequence[str], selection: Selection, files: Files, reading: Reading) -> InspectReport:
@@ -101,14 +137,19 @@ def checked(survey: Survey, sites: Sequence[CallSite]) -> tuple[Finding, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def show(report: InspectReport, output: str, again: str) -> None:
-    """The report on stdout; beside a table, what it comes to and what to type next on stderr."""
-    from kubectl_egress.report import inspect_document, inspect_names, inspect_summary, inspect_table
+def show(report: InspectReport, output: str, again: str, *, rows_shown: bool = False) -> None:
+    """The report on stdout; beside a table, what it comes to and what to type next on stderr.
+
+    `rows_shown`: the table's rows were printed already.
+    """
+    from kubectl_egress.report import inspect_document, inspect_names, inspect_rest, inspect_summary, inspect_table
 
     if output in ("json", "yaml"):
         emit_document(inspect_document(report), output)
     elif output == "name":
         emit(inspect_names(report))
     else:
-        emit(inspect_table(report, output == "wide", width(sys.stdout), coloured(sys.stdout)))
+        form = (output == "wide", width(sys.stdout), coloured(sys.stdout))
+        rest = inspect_rest(report, *form)
+        emit(("\n" if rest and report.items else "") + rest if rows_shown else inspect_table(report, *form))
         say(("\n" if report.items else "") + inspect_summary(report, again))

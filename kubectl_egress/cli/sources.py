@@ -45,6 +45,29 @@ def survey_cluster(
         cluster.close()
 
 
+def surveys_of_cluster(
+    targets: Sequence[str],
+    selection: Selection,
+    connection: Connection,
+    live: bool = True,
+    places: Sequence[Place] = (),
+) -> Iterator[Survey]:
+    """As `survey_cluster`, of all namespaces one after another while the cluster is still being read."""
+    from kubectl_egress.cluster import connect
+    from kubectl_egress.cluster.stream import surveys
+    from kubectl_egress.cluster.survey import Asking
+    from kubectl_egress.cluster.targets import parse_targets
+
+    parsed = parse_targets(targets)
+    cluster = connect(connection.options(selection.namespace))
+    try:
+        yield from surveys(
+            cluster, parsed, selector=selection.selector, places=places, asking=Asking() if live else None
+        )
+    finally:
+        cluster.close()
+
+
 def refuse_blind(survey: Survey) -> None:
     """Raise ForbiddenError where no type of workload may be listed: that there is nothing would be a guess."""
     from kubectl_egress import kinds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kubectl_egress import paths
@@ -60,10 +60,35 @@ class Cluster:
         limit: int = 500,
         metadata_only: bool = False,
     ) -> Iterator[Body]:
+        """The objects of a type, as `pages` has them."""
+        for page in self.pages(
+            api_version,
+            plural,
+            namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            limit=limit,
+            metadata_only=metadata_only,
+        ):
+            yield from page
+
+    def pages(
+        self,
+        api_version: str,
+        plural: str,
+        namespace: str | None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 500,
+        metadata_only: bool = False,
+        anew: Callable[[], None] = lambda: None,
+    ) -> Iterator[tuple[Body, ...]]:
         """The objects of a type, in pages of `limit`, each with apiVersion and kind.
 
         `namespace` None: all. `metadata_only` asks for names, labels and owners alone. Where the server has
-        forgotten the list in the middle of its pages (410 Gone), it is begun anew, once, without objects twice.
+        forgotten the list in the middle of its pages (410 Gone), it is begun anew, once, without objects twice;
+        `anew` is told so.
         """
         path = ApiResource(api_version, plural, "").path(namespace or "")
         selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
@@ -77,16 +102,16 @@ class Cluster:
                 if error.status != 410 or not token or not again:
                     raise
                 token, again = "", False
+                anew()
                 continue
             kind = str(page.get("kind", "")).removesuffix("List")
-            for item in page.get("items") or ():
-                uid = item.get("metadata", {}).get("uid", "")
-                if uid not in given or not uid:
-                    yield item if metadata_only else {"apiVersion": page.get("apiVersion"), "kind": kind, **item}
-                given.add(uid)
+            items = [(item.get("metadata", {}).get("uid", ""), item) for item in page.get("items") or ()]
             token = page.get("metadata", {}).get("continue") or ""
+            head = {} if metadata_only else {"apiVersion": page.get("apiVersion"), "kind": kind}
+            yield tuple(head | item if head else item for uid, item in items if uid not in given or not uid)
             if not token:
                 return
+            given.update(uid for uid, _ in items)
 
     def _page(self, path: str, query: dict[str, str], metadata_only: bool) -> Body:
         return self.transport.json("GET", path, query, accept=_METADATA if metadata_only else "application/json")

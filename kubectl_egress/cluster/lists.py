@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from kubectl_egress.cluster import projection
 from kubectl_egress.cluster.cluster import Cluster
 from kubectl_egress.cluster.resources import BUILT_IN, ApiResource
 from kubectl_egress.errors import ForbiddenError, NotFoundError
@@ -71,7 +72,7 @@ def listed(
             field_selector=field_selector,
             metadata_only=metadata_only,
         )
-        slim = _without_managers if resource in (PODS, CONFIG_MAPS) or metadata_only else _whole
+        slim = slimmer(resource, metadata_only=metadata_only)
         return Read(tuple(slim(body) for body in bodies if keep(body)))
     except NotFoundError:
         # A type that the cluster does not have has no objects: nothing is hidden.
@@ -80,20 +81,20 @@ def listed(
         return Read(denied=(denial("list", resource.full_name, namespace, error),))
 
 
+def slimmer(resource: ApiResource, *, metadata_only: bool = False) -> Callable[[Body], Body]:
+    """What is kept of each object of a type."""
+    if metadata_only:
+        return projection.between
+    if resource.kind in ("ConfigMap", "Namespace"):
+        return projection.without_managers
+    return projection.pod if resource is PODS else projection.with_manager_names
+
+
 def denial(verb: str, name: str, namespace: str | None, error: ForbiddenError | NotFoundError) -> Denied:
     """The refusal as a value; credentials that do not count stop everything."""
     if error.status == 401:
         raise error
     return Denied(verb, name, namespace or "", error.message, absent=isinstance(error, NotFoundError))
-
-
-def _whole(body: Body) -> Body:
-    return body
-
-
-def _without_managers(body: Body) -> Body:
-    """A third of a pod's size says which field was written by whom; nobody asks that of pods and ConfigMaps."""
-    return {**body, "metadata": {key: value for key, value in body["metadata"].items() if key != "managedFields"}}
 
 
 def resource_of(row: KindRow) -> ApiResource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from kubectl_egress import kinds
 from kubectl_egress.cluster.cluster import Cluster
@@ -30,6 +30,11 @@ def namespaces_of(cluster: Cluster, namespace: str | None) -> Read:
 
 def config_maps_of(cluster: Cluster, namespace: str | None, workloads: Iterable[Document]) -> Read:
     """The ConfigMaps that pod templates read, our own copies, and our journals."""
+    return listed(cluster, CONFIG_MAPS, namespace, is_read(workloads))
+
+
+def is_read(workloads: Iterable[Document]) -> Callable[[Body], bool]:
+    """Whether a ConfigMap is read by a pod template, or is one of ours."""
     wanted = {
         (workload.ref.namespace, name)
         for workload in workloads
@@ -42,7 +47,7 @@ def config_maps_of(cluster: Cluster, namespace: str | None, workloads: Iterable[
             MANAGED_BY_LABEL
         ) == MANAGED_BY
 
-    return listed(cluster, CONFIG_MAPS, namespace, keep)
+    return keep
 
 
 def journals_and_others(bodies: Iterable[Body]) -> tuple[tuple[Document, ...], Mapping[Ref, Body]]:

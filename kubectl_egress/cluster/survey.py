@@ -30,6 +30,15 @@ from kubectl_egress.places import Place
 _READERS = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How the sidecars are asked."""
+
+    hosts: Sequence[Host] | None = None
+    """About what; None: about everything outbound."""
+    concurrency: int = 16
+
+
 def survey(
     cluster: Cluster,
     targets: Sequence[Target] = (),
@@ -51,21 +60,27 @@ def survey(
     selections = select(targets, cluster.resource, selector=selector, all_namespaces=all_namespaces)
     namespace = None if all_namespaces else cluster.namespace
     with side_by_side(_READERS, "survey") as pool:
-        found = _gather(cluster, selections, namespace, selector, pool, () if targets else _others(cluster, places))
+        others = () if targets else other_resources(cluster, places)
+        found = _gather(cluster, selections, namespace, selector, pool, others)
+    return assembled(cluster, found, namespace or "", Asking(hosts, concurrency) if live else None)
+
+
+def assembled(cluster: Cluster, found: Found, namespace: str, asking: Asking | None) -> Survey:
+    """Pods put to their workloads, and their sidecars asked (None: not at all)."""
     grouped = owners.pods_by_workload(found.pods, owners.parents(found.between))
     workloads = tuple(Workload(one, grouped.get(one.ref, ())) for one in found.workloads)
     journals, config_maps = journals_and_others(found.config_maps)
     return Survey(
-        namespace=namespace or "",
+        namespace=namespace,
         workloads=workloads,
         config_maps=config_maps,
         namespaces={body["metadata"]["name"]: body for body in found.namespaces},
         mesh_objects=tuple(document(body) for body in found.mesh),
         journals=journals,
         settings=found.settings,
-        proxies=_proxies(cluster, workloads, hosts, concurrency) if live else {},
+        proxies=_proxies(cluster, workloads, asking) if asking else {},
         denied=found.denied,
-        live=live,
+        live=True,
     )
 
 
@@ -93,7 +108,7 @@ def _all(cluster: Cluster, kind: str, namespace: str | None, *, metadata_only: b
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """All that was read, before the pods are put to their workloads."""
 
     workloads: tuple[Document, ...]
@@ -114,13 +129,13 @@ def _gather(
     selector: str,
     pool: ThreadPoolExecutor,
     others: Sequence[ApiResource],
-) -> _Found:
+) -> Found:
     """All reads, side by side. What waits for another in the pool was submitted after it, so that none waits for ever."""
     spaces = pool.submit(namespaces_of, cluster, namespace)
-    pods = pool.submit(listed, cluster, PODS, namespace, _running)
+    pods = pool.submit(listed, cluster, PODS, namespace, is_running_pod)
     between = {
         row.kind: pool.submit(listed, cluster, resource_of(row), namespace, metadata_only=True)
-        for row in _between(selections)
+        for row in between_rows(selections)
     }
     chosen = [pool.submit(_workloads, cluster, one, namespace, selector, between) for one in selections]
     more = [pool.submit(listed, cluster, one, namespace, label_selector=selector) for one in others]
@@ -138,7 +153,7 @@ def _gather(
         settings, unread = settings_of(cluster, injected)
     owned = {kind: future.result() for kind, future in between.items()}
     reads = [namespaces, pods.result(), *owned.values(), *bodies, mesh.result(), config_maps]
-    return _Found(
+    return Found(
         workloads=workloads,
         pods=pods.result().items,
         between={kind: read.items for kind, read in owned.items()},
@@ -150,7 +165,7 @@ def _gather(
     )
 
 
-def _others(cluster: Cluster, places: Sequence[Place]) -> tuple[ApiResource, ...]:
+def other_resources(cluster: Cluster, places: Sequence[Place]) -> tuple[ApiResource, ...]:
     """The resources of kinds that only `--path` names; NotFoundError for one that the cluster does not have."""
     names = dict.fromkeys(
         f"{place.kind}.{place.group}".lower() if place.group else place.kind.lower()
@@ -160,12 +175,12 @@ def _others(cluster: Cluster, places: Sequence[Place]) -> tuple[ApiResource, ...
     return tuple(cluster.resource(name) for name in names)
 
 
-def _running(pod: Body) -> bool:
+def is_running_pod(pod: Body) -> bool:
     """Whether it runs, or may still: a finished pod calls nobody."""
     return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
 
 
-def _between(selections: Sequence[Selection]) -> tuple[KindRow, ...]:
+def between_rows(selections: Sequence[Selection]) -> tuple[KindRow, ...]:
     """The kinds that stand between a selected kind and its pods, and those whose objects may be owned."""
     wanted = {selection.row.kind for selection in selections}
     return tuple(
@@ -214,12 +229,10 @@ def _check_names(
         raise NotFoundError("; ".join(missing), remedy, status=404, reason="NotFound")
 
 
-def _proxies(
-    cluster: Cluster, workloads: Sequence[Workload], hosts: Sequence[Host] | None, concurrency: int
-) -> Mapping[Ref, Proxy]:
+def _proxies(cluster: Cluster, workloads: Sequence[Workload], asking: Asking) -> Mapping[Ref, Proxy]:
     """What the sidecars say, and why those say nothing that ought to run."""
     dead = (not_running(pod) for workload in workloads for pod in workload.pods if not is_leaving(pod))
-    said = read_snapshots(cluster, _askable(workloads), hosts, concurrency=concurrency)
+    said = read_snapshots(cluster, _askable(workloads), asking.hosts, concurrency=asking.concurrency)
     return {**said, **{one.pod: one for one in dead if one is not None}}
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from kubectl_egress.report.diff import body_diff, text_diff
 from kubectl_egress.report.findings import finding_document, findings_text
-from kubectl_egress.report.inspect import inspect_document, inspect_names, inspect_summary, inspect_table
+from kubectl_egress.report.inspect import (
+    InspectRows,
+    inspect_document,
+    inspect_names,
+    inspect_rest,
+    inspect_summary,
+    inspect_table,
+)
 from kubectl_egress.report.plan import (
     object_list,
     outcome_line,
@@ -18,12 +25,14 @@ from kubectl_egress.report.plan import (
 from kubectl_egress.report.verify import all_verified, verify_document, verify_summary, verify_table
 
 __all__ = [
+    "InspectRows",
     "all_verified",
     "body_diff",
     "finding_document",
     "findings_text",
     "inspect_document",
     "inspect_names",
+    "inspect_rest",
     "inspect_summary",
     "inspect_table",
     "object_list",

@@ -12,12 +12,15 @@ from kubectl_egress.model import CallSite, Host, Severity, Visibility
 from kubectl_egress.report.colour import highlighted
 from kubectl_egress.report.findings import RANK, finding_document, findings_text
 from kubectl_egress.report.names import reference, resource_name, short_name
-from kubectl_egress.report.table import counted, one_line, table
+from kubectl_egress.report.table import GrowingTable, counted, one_line, table
 
 API_VERSION = "egress.kubectl/v1"
 COLUMNS = ("WORKLOAD", "HOST", "VISIBILITY", "CALLS", "FAILS", "FINDINGS")
 WIDE_COLUMNS = ("CONTAINER", "OBJECT", "PATH", "URL", "REASON")
 FILE_COLUMNS = ("WORKLOAD", "HOST", "CALLS", "FILE", "FINDINGS")
+
+NAMED = 3
+"""As many hosts the next command names; of more it says `--all`."""
 
 
 def inspect_table(report: InspectReport, wide: bool = False, width: int | None = None, colour: bool = False) -> str:
@@ -25,33 +28,51 @@ def inspect_table(report: InspectReport, wide: bool = False, width: int | None =
 
     One line for each workload and host; `wide`: one for each call site. `width` wraps the findings' messages.
     """
-    rows = [row for item in report.items for row in _rows(item, report, wide)]
+    rows = InspectRows(wide, colour, in_files=report.in_files, spaces=not report.namespace).more(report)
+    rest = inspect_rest(report, wide, width, colour)
+    return "\n".join(part for part in (rows, rest) if part)
+
+
+class InspectRows:
+    """The table of items, part by part: of each namespace as soon as it has been read."""
+
+    def __init__(
+        self, wide: bool = False, colour: bool = False, *, in_files: bool = False, spaces: bool = True
+    ) -> None:
+        """`spaces`: with a column for the namespace."""
+        columns = FILE_COLUMNS if in_files else COLUMNS
+        headers = (*(("NAMESPACE",) if spaces else ()), *columns, *(WIDE_COLUMNS if wide else ()))
+        self._table = GrowingTable(headers)
+        self._wide, self._colour, self._in_files, self._spaces = wide, colour, in_files, spaces
+
+    def more(self, report: InspectReport) -> str:
+        """The lines of a report's items."""
+        rows = [row for item in report.items for row in self._rows(item)]
+        return highlighted(self._table.more(rows), self._colour)
+
+    def _rows(self, item: InspectItem) -> Iterator[tuple[str, ...]]:
+        namespace = (item.workload.namespace,) if self._spaces else ()
+        name, host, codes = short_name(item.workload), str(item.host), _codes(item)
+        if self._in_files:
+            cells = (*namespace, name, host, _calls(item), _places(item.call_sites), codes)
+        else:
+            cells = (*namespace, name, host, str(item.visibility), _calls(item), _fails(item), codes)
+        if not self._wide:
+            yield cells
+        for site in item.call_sites if self._wide else ():
+            one = (*namespace, name, host, _calls(item), _place(site), codes) if self._in_files else cells
+            address = paths.kubectl_path(site.steps)
+            yield (*one, site.container, short_name(site.object), address, *_url_and_reason(site))
+
+
+def inspect_rest(report: InspectReport, wide: bool = False, width: int | None = None, colour: bool = False) -> str:
+    """What stands below the table of items."""
     parts = [
-        table(_headers(report, wide), rows),
         table(("WORKLOAD", "PASSTHROUGHCLUSTER", "PROXIES"), [_traffic_row(one) for one in report.passthrough]),
         findings_text(report.all_findings, width),
         "".join(_unread(traffic) for traffic in report.passthrough),
     ]
     return highlighted("\n".join(part for part in parts if part), colour)
-
-
-def _headers(report: InspectReport, wide: bool) -> tuple[str, ...]:
-    columns = FILE_COLUMNS if report.in_files else COLUMNS
-    return (*(() if report.namespace else ("NAMESPACE",)), *columns, *(WIDE_COLUMNS if wide else ()))
-
-
-def _rows(item: InspectItem, report: InspectReport, wide: bool) -> Iterator[tuple[str, ...]]:
-    namespace = () if report.namespace else (item.workload.namespace,)
-    name, host, codes = short_name(item.workload), str(item.host), _codes(item)
-    if report.in_files:
-        cells = (*namespace, name, host, _calls(item), _places(item.call_sites), codes)
-    else:
-        cells = (*namespace, name, host, str(item.visibility), _calls(item), _fails(item), codes)
-    if not wide:
-        yield cells
-    for site in item.call_sites if wide else ():
-        one = (*namespace, name, host, _calls(item), _place(site), codes) if report.in_files else cells
-        yield (*one, site.container, short_name(site.object), paths.kubectl_path(site.steps), *_url_and_reason(site))
 
 
 def _url_and_reason(site: CallSite) -> tuple[str, str]:
@@ -108,8 +129,9 @@ def inspect_summary(report: InspectReport, options: str = "") -> str:
 
 
 def _next(report: InspectReport, options: str) -> str:
-    if report.ready_hosts:
-        return " ".join(["migrate", *map(str, report.ready_hosts), *([options] if options else [])])
+    if hosts := report.ready_hosts:
+        named = map(str, hosts) if len(hosts) <= NAMED else ("--all",)
+        return " ".join(["migrate", *named, *([options] if options else [])])
     stopped = sorted({one.code for one in report.all_findings if one.severity is Severity.BLOCK})
     return f"explain {stopped[0]}" if stopped else ""
 

@@ -10,11 +10,26 @@ NONE = "<none>"
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The rows under their headers, each line ending in a newline; an empty cell reads `<none>`, no row gives ''."""
-    if not rows:
-        return ""
-    cells = [list(headers), *([one_line(cell) or NONE for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
-    return "".join(_line(row, widths) for row in cells)
+    return GrowingTable(headers).more(rows)
+
+
+class GrowingTable:
+    """A table that is printed part by part: a column gets wider when a cell needs it, and stays so."""
+
+    def __init__(self, headers: Sequence[str]) -> None:
+        self._headers = headers
+        self._widths: list[int] = []
+
+    def more(self, rows: Sequence[Sequence[str]]) -> str:
+        """The next lines, the headers before the first of all; '' where there are none."""
+        if not rows:
+            return ""
+        cells = [[one_line(cell) or NONE for cell in row] for row in rows]
+        if not self._widths:
+            cells = [list(self._headers), *cells]
+            self._widths = [0] * len(self._headers)
+        self._widths = [max(width, *map(len, column)) for width, *column in zip(self._widths, *cells, strict=True)]
+        return "".join(_line(row, self._widths) for row in cells)
 
 
 def one_line(text: str) -> str:

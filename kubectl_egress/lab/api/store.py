@@ -62,9 +62,12 @@ class ObjectStore:
         return copy.deepcopy(self.peek(resource, namespace, name))
 
     def view(self, resource: str, namespace: str | None = None) -> tuple[Body, ...]:
-        """As `list`, without copies: only to read."""
+        """As `list`, without copies: only to read.
+
+        In the order of etcd's keys, as the API server lists: `a-b/x` stands before `a/x`.
+        """
         objects = self._objects[resource]
-        return tuple(objects[key] for key in sorted(objects) if not namespace or key[0] == namespace)
+        return tuple(objects[key] for key in sorted(objects, key="/".join) if not namespace or key[0] == namespace)
 
     def peek(self, resource: str, namespace: str, name: str) -> Body | None:
         """As `get`, without a copy: only to read."""
