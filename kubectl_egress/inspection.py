@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
-from kubectl_egress import kinds
+from kubectl_egress import kinds, mesh
 from kubectl_egress.model import (
     Body,
     CallSite,
@@ -21,7 +22,7 @@ from kubectl_egress.model import (
     Workload,
 )
 from kubectl_egress.places import Forced, Place
-from kubectl_egress.scan import scan
+from kubectl_egress.scan import REASON_REGISTRY, scan
 from kubectl_egress.visibility import passthrough, visibility
 
 # Never routed (RFC 5737, RFC 6666): a host alias into them is one of ours, and leads nowhere.
@@ -149,10 +150,24 @@ def call_sites(survey: Survey, places: Iterable[Place] = (), forced: Collection[
     """
     rows = tuple(places)
     domain = survey.settings.cluster_domain
-    return tuple(
+    spaces = frozenset((*survey.namespaces, *(workload.ref.namespace for workload in survey.workloads)))
+    sites = (
         site
         for workload in survey.workloads
-        for site in scan(workload.document, survey.config_maps, rows, forced=forced, cluster_domain=domain)
+        for site in scan(
+            workload.document, survey.config_maps, rows, forced=forced, cluster_domain=domain, namespaces=spaces
+        )
+    )
+    names = {name for one in mesh.serving(survey.mesh_objects) for name in one.body["spec"].get("hosts") or ()}
+
+    @cache
+    def inside(host: str, namespace: str) -> bool:
+        named = any(mesh.covers(str(name), host) for name in names)
+        return named and mesh.served_inside(host, survey.mesh_objects, namespace, domain)
+
+    return tuple(
+        replace(site, reason=REASON_REGISTRY) if inside(site.host.name, site.workload.namespace) else site
+        for site in sites
     )
 
 

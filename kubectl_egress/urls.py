@@ -79,17 +79,34 @@ def parse_host(text: str) -> Host:
     return Host(f"*.{name}" if raw.startswith("*.") else name, port)
 
 
+INSIDE = {
+    "svc": "Services: name.namespace.svc",
+    "pod": "pods: 10-0-0-1.namespace.pod",
+    "local": "the usual cluster domain, and mDNS (RFC 6762)",
+    "default": "Services of the namespace default: kubernetes.default",
+    "localhost": "this machine (RFC 6761)",
+    "localdomain": "this machine, as older systems name it",
+    "docker.internal": "the machine that the container runs on",
+    "containers.internal": "the machine that the container runs on",
+    "minikube.internal": "the machine that the node runs on",
+    "metadata.google.internal": "the cloud's own metadata server, on this link",
+    "home.arpa": "names of a home network (RFC 8375)",
+    "invalid": "no host at all (RFC 6761)",
+}
+"""Names that are never outside, with all that end in them; the cluster's own domain is read."""
+
+
 def external(host_name: str, cluster_domain: str = "cluster.local") -> bool:
     """Whether a normalised name can be outside: no IP address, not this machine, not a name of the cluster's own DNS.
 
     A Service is `name`, `name.namespace`, `name.namespace.svc` and the same under the cluster's domain
     (https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/); `name.namespace` cannot be told from
-    a public name, except for the namespace `default`, which is no top-level domain. `.local` is mDNS (RFC 6762).
+    a public name, except for the namespace `default`, which is no top-level domain.
     """
     name = host_name.removeprefix("*.")
     if _is_address(name) or "." not in name:
         return False
-    inside = ("svc", "local", "localhost", "default", cluster_domain.lower().strip("."))
+    inside = (*INSIDE, cluster_domain.lower().strip("."))
     return not any(name == suffix or name.endswith("." + suffix) for suffix in inside)
 
 

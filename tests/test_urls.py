@@ -160,7 +160,7 @@ def test_reasons(text: str, reason: str) -> None:
     [
         ("httpbin.org", True),
         ("*.example.com", True),
-        ("metadata.google.internal", True),
+        ("vault.corp.internal", True),
         ("svc.example.com", True),
         ("localhost", False),
         ("a.localhost", False),

@@ -33,6 +33,7 @@ from kubectl_egress.mesh.objects import (
     tls_settings,
     virtual_service,
 )
+from kubectl_egress.mesh.registry import served_inside, serving
 
 __all__ = [
     "ALIAS_ANNOTATION",
@@ -61,7 +62,9 @@ __all__ = [
     "object_name",
     "of_kind",
     "routes_for",
+    "served_inside",
     "service_entry",
+    "serving",
     "tls_settings",
     "virtual_service",
 ]

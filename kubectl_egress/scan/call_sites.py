@@ -25,7 +25,9 @@ REASON_KUBELET = "called by the kubelet, past every sidecar"
 REASON_SPLIT = "said by several settings ({} too): change them by hand"
 REASON_NO_SCHEME = "a host and a port without a scheme: change it by hand"
 REASON_NO_TEMPLATE = "in no pod template: whatever makes the pods has to be changed"
-_ASIDE = frozenset({REASON_COMMENT, REASON_KUBELET})
+REASON_SERVICE = "a Service, by its name and namespace"
+REASON_REGISTRY = "a host of the mesh's own registry"
+_ASIDE = frozenset({REASON_COMMENT, REASON_KUBELET, REASON_SERVICE, REASON_REGISTRY})
 
 # On a workload or its pod template: hosts, separated by commas, whose URLs are calls whatever they look like; `*` for all.
 CALLS_ANNOTATION = "egress.kubectl/calls"
@@ -43,11 +45,12 @@ def scan(
     *,
     forced: Collection[Forced] = (),
     cluster_domain: str = "cluster.local",
+    namespaces: Collection[str] = (),
 ) -> tuple[CallSite, ...]:
     """Every URL of an external host that the workload's pods call, each once, in the order of the object.
 
     `config_maps` holds what the template's references lead to; one that is missing is no error. `places` are rows of
-    `--path`, `forced` what `--force` says. Secrets are not read. What must not or cannot be rewritten has a reason.
+    `--path`, `forced` what `--force` says, `namespaces` those that the cluster is known to have. Secrets are not read. What must not or cannot be rewritten has a reason.
     """
     calls = _annotated(workload)
     sites: dict[tuple[Ref, Steps, int], CallSite] = {}
@@ -55,18 +58,25 @@ def scan(
         if external(site.host.name, cluster_domain):
             key = (site.object, site.steps, site.url.start)
             known = _called(site) if is_identifier(site) and _is_forced(site, forced, calls) else site
+            if _may_be_service(site.host.name, namespaces):
+                known = replace(known, reason=REASON_SERVICE)
             sites[key] = _shared(sites[key], known) if key in sites else known
     return tuple(sites.values())
 
 
 def is_aside(site: CallSite) -> bool:
-    """Whether it is no call of the pods: a comment, what the kubelet calls itself, what only looks like a call."""
+    """Whether it is no call of the pods: a comment, what the kubelet or the mesh serves, what only looks like a call."""
     return site.reason in _ASIDE or is_identifier(site)
 
 
 def is_identifier(site: CallSite) -> bool:
     """Whether it looks like a call and is none, by a rule of `identifiers`; `--force` and the annotation overrule that."""
     return site.reason in REASONS
+
+
+def _may_be_service(name: str, namespaces: Collection[str]) -> bool:
+    """Whether it reads `name.namespace`: the pod's resolver asks the cluster for that before it asks the world."""
+    return name.count(".") == 1 and name.partition(".")[2] in namespaces
 
 
 def _annotated(workload: Document) -> frozenset[str]:
