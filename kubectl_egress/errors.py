@@ -19,6 +19,8 @@ class EgressError(Exception):
     """Printed as `error: message` and, where there is one, a line with the remedy."""
 
     exit_status = 1
+    passing = False
+    """Whether the same request may well succeed a little later; of a write, that it may have been done."""
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
@@ -45,6 +47,8 @@ class ManifestError(EgressError):
 class UnreachableError(EgressError):
     """Nobody answers: an API server, an istiod or a proxy."""
 
+    passing = True
+
 
 class ApiError(EgressError):
     """The API answered with a Status; `status` is its HTTP code, `reason` its own word."""
@@ -53,6 +57,7 @@ class ApiError(EgressError):
         super().__init__(message, remedy)
         self.status = status
         self.reason = reason
+        self.passing = status == 429 or status >= 500
 
 
 class NotFoundError(ApiError):

@@ -14,6 +14,7 @@ from kubectl_egress.model import AS_BEFORE, MANAGED_BY, MANAGED_BY_LABEL, Body, 
 JOURNAL_LABEL = "egress.kubectl/journal"
 ORIGINAL_ANNOTATION = "egress.kubectl/original"
 KEY = "journal.json"
+LEASE_KEY = "lease.json"
 FORMAT = 1
 
 
@@ -101,6 +102,33 @@ class Journal:
         return next((caller for caller in self.callers if caller.workload == workload), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who is at work on the journal's host. Beside the journal, since a run renews it while it works."""
+
+    run: str
+    by: str
+    since: str
+    """UTC, ISO 8601, by the holder's clock: to be shown, never to be compared."""
+    renewed: str
+
+
+def lease_text(lease: Lease) -> str:
+    """The lease as JSON."""
+    return json.dumps(asdict(lease), sort_keys=True)
+
+
+def lease_of(body: Body) -> Lease | None:
+    """The lease in a journal's ConfigMap; None if no run holds it. What cannot be read is held by somebody unknown."""
+    text = (body.get("data") or {}).get(LEASE_KEY)
+    if text is None:
+        return None
+    try:
+        return Lease(**json.loads(text))
+    except (TypeError, ValueError):
+        return Lease("unknown", "somebody unknown", "an unknown time", "")
+
+
 def is_journal(body: Body | None) -> bool:
     """Whether the object is one of our own journals."""
     return body is not None and JOURNAL_LABEL in (body.get("metadata", {}).get("labels") or {})
@@ -153,8 +181,9 @@ def _merged_callers(old: CallerRecord, new: CallerRecord) -> CallerRecord:
     return CallerRecord(old.workload, sites, references, annotations)
 
 
-def to_config_map(journal: Journal) -> Body:
+def to_config_map(journal: Journal, lease: Lease | None = None) -> Body:
     """The ConfigMap as it is created."""
+    held = {LEASE_KEY: lease_text(lease)} if lease else {}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -163,7 +192,7 @@ def to_config_map(journal: Journal) -> Body:
             "namespace": journal.namespace,
             "labels": {MANAGED_BY_LABEL: MANAGED_BY, JOURNAL_LABEL: "true"},
         },
-        "data": {KEY: to_text(journal)},
+        "data": {KEY: to_text(journal), **held},
     }
 
 

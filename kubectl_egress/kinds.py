@@ -163,9 +163,15 @@ def rollout_failed(body: Body) -> str:
     """Why waiting is in vain: a Deployment's progress deadline has passed; empty otherwise."""
     if body.get("kind") != "Deployment" or not _observed(body):
         return ""
-    conditions = (body.get("status") or {}).get("conditions") or []
-    late = any(c.get("type") == "Progressing" and c.get("reason") == "ProgressDeadlineExceeded" for c in conditions)
-    return f"deployment {_quoted(body)} exceeded its progress deadline" if late else ""
+    return f"deployment {_quoted(body)} exceeded its progress deadline" if deadline_passed(body) else ""
+
+
+def deadline_passed(body: Body) -> str:
+    """When a Deployment's progress deadline was found to have passed (UTC, as the status has it); empty if it was not."""
+    for condition in (body.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
+            return str(condition.get("lastUpdateTime") or condition.get("lastTransitionTime") or "unknown")
+    return ""
 
 
 def _quoted(body: Body) -> str:

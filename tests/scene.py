@@ -87,6 +87,8 @@ class Scene:
     def __init__(self, lab: Lab, namespace: str = NAMESPACE) -> None:
         self.lab = lab
         self.namespace = namespace
+        self.kubeconfig = lab.kubeconfig
+        """The tool's own; a test may give it another way to the cluster than itself has."""
         self.cluster: Cluster = connect(ConnectionOptions(kubeconfig=str(lab.kubeconfig), namespace=namespace))
         labels = {"istio-injection": "enabled"}
         self._recorders: list[Recorder] = []
@@ -105,7 +107,7 @@ class Scene:
     def egress(self, *arguments: str, patience: float = 120.0) -> Run:
         """Run the real command as a user would, in this namespace, without a terminal."""
         command = [sys.executable, "-m", "kubectl_egress", *arguments, "-n", self.namespace]
-        environment = {**os.environ, "KUBECONFIG": str(self.lab.kubeconfig), "NO_COLOR": "1"}
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "NO_COLOR": "1"}
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=patience
         )

@@ -29,7 +29,7 @@ Answer = str | Callable[[], str]
 def typed(scene: Scene, *arguments: str, answers: Sequence[tuple[str, Answer]], patience: float = 60.0) -> Run:
     """Run a command on a terminal of its own; each answer is typed when its pattern is on the screen, in their order."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "KUBECONFIG": str(scene.lab.kubeconfig), "NO_COLOR": "1", "TERM": "xterm"}
+    environment = {**os.environ, "KUBECONFIG": str(scene.kubeconfig), "NO_COLOR": "1", "TERM": "xterm"}
     process = subprocess.Popen(
         [sys.executable, "-c", ON_A_TERMINAL, *arguments, "-n", scene.namespace],
         stdin=theirs,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kubectl_egress.apply.pods import finished, terminating
+from kubectl_egress.apply.waiting import patiently
 from kubectl_egress.cluster.proxies import read_snapshots
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.errors import EgressError
@@ -23,12 +24,8 @@ def for_name(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: Call
     """Until the proxies of the step's workloads have a cluster of their own for each host; EgressError if not in time."""
     deadline = time.monotonic() + timeout
     while True:
-        pods = [
-            pod
-            for found in pods_of(cluster, step.workloads).values()
-            for pod in found
-            if not terminating(pod) and not finished(pod)
-        ]
+        owned = patiently(lambda: pods_of(cluster, step.workloads), deadline, say)
+        pods = [pod for found in owned.values() for pod in found if not terminating(pod) and not finished(pod)]
         said = read_snapshots(cluster, pods, plan.hosts)
         lacking = [
             f"{ref.name}: {proxy.reason}" if isinstance(proxy, ProxyUnread) else f"{ref.name} does not know {host}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubectl_egress import mesh
 from kubectl_egress.apply.pods import finished, terminating
+from kubectl_egress.apply.waiting import patiently
 from kubectl_egress.cluster.proxies import read_snapshots
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.model import Body, Host, PodVerdict, Proxy, Ref, Verdict
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 LOOK = 1.0
 """Seconds between two looks."""
+PATIENCE = 30.0
+"""Seconds for which an API server may be away."""
 
 Pairs = Sequence[tuple[Host, Ref]]
 
@@ -38,12 +41,13 @@ def observe(
     """
     hosts = tuple(dict.fromkeys(host for host, _ in pairs))
     workloads = tuple(dict.fromkeys(workload for _, workload in pairs))
-    pods = _serving(pods_of(cluster, workloads))
+    patience = time.monotonic() + PATIENCE
+    pods = patiently(lambda: _serving(pods_of(cluster, workloads)), patience, say)
     first = dict(_look(cluster, pods, hosts))
     started = time.monotonic()
     while True:
         time.sleep(min(LOOK, max(0.0, window)))
-        pods = _serving(pods_of(cluster, workloads))
+        pods = patiently(lambda: _serving(pods_of(cluster, workloads)), started + window + PATIENCE, say)
         now = _look(cluster, pods, hosts)
         for ref, proxy in now.items():
             first.setdefault(ref, proxy)

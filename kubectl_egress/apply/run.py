@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kubectl_egress.apply import knowing, waiting, writing
+from kubectl_egress.apply import knowing, old_pods, waiting, writing
+from kubectl_egress.apply.lease import HeldLeases
 from kubectl_egress.apply.observing import observe
 from kubectl_egress.errors import RefusedError
 from kubectl_egress.journal import from_config_map, is_journal
@@ -42,20 +43,25 @@ class NotProvenError(RefusedError):
         self.verdicts = tuple(verdicts)
 
 
-def run(plan: Plan, cluster: Cluster, conditions: Conditions) -> Iterator[Outcome]:
+def run(plan: Plan, cluster: Cluster, conditions: Conditions, held: HeldLeases) -> Iterator[Outcome]:
     """Each step's outcome as it is done. The first failure is raised, and nothing after it is tried.
 
-    EgressError for what a step ran into; NotProvenError when the verification does not hold.
+    EgressError for what a step ran into; NotProvenError when the verification does not hold; LeaseLostError.
     """
     for step in plan.steps:
-        yield _done(step, plan, cluster, conditions)
+        yield _done(step, plan, cluster, conditions, held)
 
 
-def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> Outcome:
+def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions, held: HeldLeases) -> Outcome:
     if step.action not in (Action.WAIT, Action.VERIFY):
-        if conditions.dry_run and any(one.ref == step.ref for one in plan.steps if one.order < step.order):
-            return Outcome(step, False, "a dry run has not made what this changes")
-        return writing.write(step, cluster, dry_run=conditions.dry_run)
+        if conditions.dry_run:
+            if any(one.ref == step.ref for one in plan.steps if one.order < step.order):
+                return Outcome(step, False, "a dry run has not made what this changes")
+            return writing.write(step, cluster, dry_run=True)
+        held.before(step)
+        outcome = writing.write(step, cluster, dry_run=False)
+        held.after(outcome)
+        return outcome
     if conditions.dry_run:
         return Outcome(step, False, "a dry run waits for nothing")
     if step.action is Action.VERIFY:
@@ -65,8 +71,8 @@ def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> O
     if step.wait is Wait.NAMED:
         return knowing.for_name(step, plan, cluster, conditions.timeout, conditions.say)
     if step.wait is Wait.ROLLOUT:
-        return waiting.for_rollout(step, cluster, conditions.timeout, conditions.say)
-    return waiting.for_old_pods(step, plan, cluster, conditions.timeout, conditions.say)
+        return waiting.for_rollout(step, plan, cluster, conditions.timeout, conditions.say)
+    return old_pods.for_old_pods(step, plan, cluster, conditions.timeout, conditions.say)
 
 
 def _verified(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> Outcome:

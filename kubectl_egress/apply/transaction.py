@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kubectl_egress.apply.lease import HeldLeases, LeaseLostError, holding
 from kubectl_egress.apply.run import Conditions, NotProvenError, run
 from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError
-from kubectl_egress.journal import from_config_map
+from kubectl_egress.journal import from_config_map, is_journal
 from kubectl_egress.model import Action, Outcome, Plan
 from kubectl_egress.plan import plan_undo
 
@@ -42,9 +43,14 @@ class InterruptedMigrationError(KeyboardInterrupt):
 
 def carry_out(plan: Plan, cluster: Cluster, conditions: Conditions, tell: Tell) -> Progress:
     """Do a plan and nothing else; each outcome is told as it comes."""
+    with holding(cluster) as held:
+        return _carry_out(plan, cluster, conditions, tell, held)
+
+
+def _carry_out(plan: Plan, cluster: Cluster, conditions: Conditions, tell: Tell, held: HeldLeases) -> Progress:
     done: list[Outcome] = []
     try:
-        for outcome in run(plan, cluster, conditions):
+        for outcome in run(plan, cluster, conditions, held):
             done.append(outcome)
             tell(outcome)
     except KeyboardInterrupt:
@@ -72,30 +78,51 @@ def migrate(
 
     `undoing` is told why before the undo begins. The raised error's remedy says whether the undo was whole.
     """
-    try:
-        return carry_out(plan, cluster, conditions, tell)
-    except UnfinishedError as error:
-        if conditions.dry_run or not error.progress.written:
-            raise _unchanged(error.cause) from error
-        undoing(error.cause)
+    with holding(cluster) as held:
         try:
-            undo_plan = undo_of(plan, cluster)
-            carry_out(undo_plan, cluster, replace(conditions, calling=frozenset()), tell)
-        except EgressError as second:
-            hosts = " ".join(map(str, plan.hosts))
-            raise EgressError(
-                f"{error.message}; and the undo stopped too: {second.message}",
-                f"kubectl egress undo {hosts} -n {plan.namespace} goes on with it",
-            ) from second
-        raise _undone(error.cause) from error
+            return _carry_out(plan, cluster, conditions, tell, held)
+        except UnfinishedError as error:
+            if conditions.dry_run or not (error.progress.written or error.cause.passing):
+                raise _unchanged(error.cause) from error
+            if isinstance(error.cause, LeaseLostError):
+                raise error.cause from error
+            undoing(error.cause)
+            undone = _undo(error, plan, cluster, conditions, tell, held)
+            raise _undone(error.cause, undone) from error
 
 
-def undo_of(plan: Plan, cluster: Cluster) -> Plan:
-    """The plan that takes back what this migration has changed: its own callers, whatever other runs have added."""
+def _undo(
+    error: UnfinishedError, plan: Plan, cluster: Cluster, conditions: Conditions, tell: Tell, held: HeldLeases
+) -> Plan:
+    """Take back what was done before `error`; how. EgressError with both reasons when that stops too."""
+    try:
+        undo_plan = undo_of(plan, cluster, held)
+        _carry_out(undo_plan, cluster, replace(conditions, calling=frozenset()), tell, held)
+        return undo_plan
+    except EgressError as second:
+        hosts = " ".join(map(str, plan.hosts))
+        again = f"kubectl egress undo {hosts} -n {plan.namespace} goes on with it"
+        raise EgressError(
+            f"{error.message}; and the undo stopped too: {second.message}",
+            f"{second.remedy}; then {again}" if second.remedy else again,
+        ) from second
+
+
+def undo_of(plan: Plan, cluster: Cluster, held: HeldLeases) -> Plan:
+    """The plan that takes back what this migration has changed: its own callers, whatever other runs have added.
+
+    Of its hosts only those whose journal it has written, which are held from then on: an answer may have been lost.
+    """
     own = frozenset(step.ref for step in plan.steps if step.action is Action.PATCH and step.ref is not None)
+    runs = {from_config_map(step.after).run for step in plan.steps if step.after and is_journal(step.after)}
     seen = survey(cluster, live=False)
-    journals = [from_config_map(document.body) for document in seen.journals]
-    return plan_undo(seen, [journal.host for journal in journals if journal.host in plan.hosts], own)
+    hosts = []
+    for document in seen.journals:
+        journal = from_config_map(document.body)
+        if journal.run in runs and journal.host in plan.hosts:
+            hosts.append(journal.host)
+            held.hold(document.ref, document.body)
+    return plan_undo(seen, hosts, own)
 
 
 def _unchanged(cause: EgressError) -> EgressError:
@@ -104,9 +131,11 @@ def _unchanged(cause: EgressError) -> EgressError:
     return cause
 
 
-def _undone(cause: EgressError) -> EgressError:
-    """The same failure, with the reassurance that everything is as it was."""
-    remedy = "everything is as it was before" + (f"; {cause.remedy}" if cause.remedy else "")
+def _undone(cause: EgressError, undo_plan: Plan) -> EgressError:
+    """The same failure, with the reassurance that everything is as it was, or what is not."""
+    left = "; ".join(finding.message for finding in undo_plan.findings)
+    remedy = f"undone, but for this: {left}" if left else "everything is as it was before"
+    remedy += f"; {cause.remedy}" if cause.remedy else ""
     if isinstance(cause, NotProvenError):
         return NotProvenError(cause.verdicts, remedy)
     told = EgressError(cause.message, remedy)

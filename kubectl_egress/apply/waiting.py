@@ -1,31 +1,36 @@
-"""Wait until what a step promises can be seen: on every proxy, in every istiod, in every pod."""
+"""Wait until what a step promises can be seen: on every proxy, in every istiod, in every new pod."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from kubectl_egress import kinds, mesh, paths, urls
+from kubectl_egress import kinds, mesh
 from kubectl_egress.apply.pods import finished, terminating
 from kubectl_egress.cluster.proxies import get_pod_port, read_snapshots
 from kubectl_egress.cluster.rollout import wait_rollout
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.errors import ApiError, EgressError, UnreachableError
 from kubectl_egress.journal import from_config_map, is_journal
-from kubectl_egress.model import Body, Host, Outcome, Plan, ProxyUnread, Ref, Step
+from kubectl_egress.model import Action, Body, Host, Outcome, Plan, ProxyUnread, Ref, Step
 from kubectl_egress.verify import Expected, configured
 
 if TYPE_CHECKING:
     from kubectl_egress.cluster import Cluster
 
 Say = Callable[[str], None]
+Found = TypeVar("Found")
 
+PAUSE = 1.0
+"""Seconds before an API server that is away is asked again."""
 POLL = 0.4
 """Seconds between two looks; a change takes about a second to reach a proxy (measured)."""
 ISTIOD_GRACE = 5.0
 """Seconds to wait for an istiod that may not be asked."""
+ISTIOD_ATTEMPTS = 4
 RESOLVING = 20.0
 """Seconds after which a name without an address has none."""
 UNRESOLVED = "has no address yet"
@@ -33,10 +38,12 @@ MESH_KINDS = ("DestinationRule", "ServiceEntry", "VirtualService")
 DEBUG_PORT = 15014
 
 
-def for_rollout(step: Step, cluster: Cluster, timeout: float, say: Say) -> Outcome:
+def for_rollout(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: Say) -> Outcome:
     """Until the workload's pods all have the new template; EgressError when they will not, or not in time."""
     assert step.ref is not None, "a rollout is one workload's"
-    wait_rollout(cluster, step.ref, timeout=timeout, progress=say)
+    patches = (one for one in plan.steps if one.action is Action.PATCH and one.ref == step.ref)
+    before: Body = next((one.before for one in patches if one.before is not None), {})
+    wait_rollout(cluster, step.ref, timeout=timeout, progress=say, stale=kinds.deadline_passed(before))
     return Outcome(step, True)
 
 
@@ -48,7 +55,7 @@ def for_proxies(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: S
     started = time.monotonic()
     deadline = started + timeout
     while True:
-        count, lacking = _proxies_lacking(cluster, step.workloads, plan.hosts)
+        count, lacking = patiently(lambda: _proxies_lacking(cluster, step.workloads, plan.hosts), deadline, say)
         if not lacking:
             break
         if all(reason.endswith(UNRESOLVED) for reason in lacking) and time.monotonic() > started + RESOLVING:
@@ -56,7 +63,7 @@ def for_proxies(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: S
                 f"no address for {_names(plan.hosts)} in {RESOLVING:.0f} s: {lacking[0]}",
                 "check that the name is right, and that the cluster's DNS knows it",
             )
-        _expired(deadline, f"not every proxy originates TLS for {_names(plan.hosts)}: {lacking[0]}")
+        expired(deadline, f"not every proxy originates TLS for {_names(plan.hosts)}: {lacking[0]}")
         say(f"waiting for {len(lacking)} of {count} proxies: {lacking[0]}")
         time.sleep(POLL)
     note = _istiods(step, plan, cluster, deadline, say)
@@ -84,25 +91,37 @@ def _proxies_lacking(cluster: Cluster, workloads: Sequence[Ref], hosts: Sequence
 def _istiods(step: Step, plan: Plan, cluster: Cluster, deadline: float, say: Say) -> str:
     """Every istiod replica knows the objects, since it may configure the next new pod; in words, what was seen."""
     wanted = {
-        ref: str(cluster.get(ref)["metadata"].get("resourceVersion", "")) for ref in dict.fromkeys(_mesh_objects(plan))
+        ref: patiently(partial(_version, cluster, ref), deadline, say) for ref in dict.fromkeys(_mesh_objects(plan))
     }
     if not wanted:
         return "nothing new for istiod"
-    try:
-        replicas = list(_replicas(cluster))
-        while late := [name for name, known in replicas_know(cluster, replicas) if not _all_known(wanted, known)]:
-            _expired(deadline, f"istiod {late[0]} does not know the objects yet")
-            say(f"waiting for istiod {late[0]} to know the objects")
-            time.sleep(POLL)
-    except (ApiError, UnreachableError) as error:
-        say(f"istiod cannot be asked what it knows ({error.message}); waiting {ISTIOD_GRACE:.0f} s instead")
-        time.sleep(ISTIOD_GRACE)
-        return f"istiod could not be asked, so {ISTIOD_GRACE:.0f} s were waited"
+    attempts = 0
+    while True:
+        try:
+            replicas = list(_replicas(cluster))
+            late = [name for name, known in replicas_know(cluster, replicas) if not _all_known(wanted, known)]
+        except (ApiError, UnreachableError) as error:
+            attempts += 1
+            if error.passing and attempts < ISTIOD_ATTEMPTS:  # one that ends has a successor
+                time.sleep(PAUSE)
+                continue
+            say(f"istiod cannot be asked what it knows ({error.message}); waiting {ISTIOD_GRACE:.0f} s instead")
+            time.sleep(ISTIOD_GRACE)
+            return f"istiod could not be asked, so {ISTIOD_GRACE:.0f} s were waited"
+        if not late:
+            break
+        expired(deadline, f"istiod {late[0]} does not know the objects yet")
+        say(f"waiting for istiod {late[0]} to know the objects")
+        time.sleep(POLL)
     if not replicas:
         say(f"no istiod pod was found to ask; waiting {ISTIOD_GRACE:.0f} s instead")
         time.sleep(ISTIOD_GRACE)
         return f"no istiod was found to ask, so {ISTIOD_GRACE:.0f} s were waited"
     return f"{len(replicas)} istiod {'knows' if len(replicas) == 1 else 'know'} the objects"
+
+
+def _version(cluster: Cluster, ref: Ref) -> str:
+    return str(cluster.get(ref)["metadata"].get("resourceVersion", ""))
 
 
 def _mesh_objects(plan: Plan) -> Iterator[Ref]:
@@ -157,40 +176,20 @@ def _as_new(known: str, wanted: str) -> bool:
     return known == wanted
 
 
-def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: Say) -> Outcome:
-    """Until no pod of the workloads is left whose template calls a host in clear; EgressError when that takes too long."""
-    deadline = time.monotonic() + timeout
-    aliased = {host.name for host in plan.hosts}
-    while left := [
-        (workload, pod["metadata"]["name"])
-        for workload, pods in pods_of(cluster, step.workloads).items()
-        for pod in pods
-        if not finished(pod) and calls_in_clear(pod, aliased)
-    ]:
-        workload, name = left[0]
-        _expired(
-            deadline, f"pod {name} of {workload.kind.lower()}/{workload.name} still calls http://, and is not gone"
-        )
-        say(f"waiting for {len(left)} old pods to end: {name}")
-        time.sleep(POLL)
-    return Outcome(step, True)
+def patiently(ask: Callable[[], Found], deadline: float, say: Say) -> Found:
+    """What the API server says; where it is away or busy, as soon as it is back, at latest at the deadline."""
+    while True:
+        try:
+            return ask()
+        except EgressError as error:
+            if not error.passing or time.monotonic() >= deadline:
+                raise
+            say(f"asking again: {error.message}")
+        time.sleep(PAUSE)
 
 
-def calls_in_clear(pod: Body, names: set[str]) -> bool:
-    """Whether the pod was made from a migrated template: it has the host's alias, or an http:// URL of it."""
-    spec = pod.get("spec") or {}
-    for entry in spec.get("hostAliases") or ():
-        if names & set(entry.get("hostnames") or ()) and mesh.is_alias_address(entry.get("ip", "")):
-            return True
-    return any(
-        not url.encrypted and url.host.name in names
-        for _, container, _ in kinds.containers({"spec": spec})
-        for _, text in paths.walk_strings({key: container.get(key) for key in ("command", "args", "env")})
-        for url in urls.find_urls(text)
-    )
-
-
-def _expired(deadline: float, message: str) -> None:
+def expired(deadline: float, message: str) -> None:
+    """EgressError with `message` once the deadline has passed."""
     if time.monotonic() >= deadline:
         raise EgressError(message, "see `kubectl egress inspect -o wide`, or give it more time with --timeout")
 

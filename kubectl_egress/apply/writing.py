@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kubectl_egress import kinds, paths
-from kubectl_egress.errors import ConflictError, InvalidError, NotFoundError
+from kubectl_egress.apply.lease import at_work
+from kubectl_egress.errors import ConflictError, EgressError, InvalidError, NotFoundError
+from kubectl_egress.journal import from_config_map, is_journal, lease_of
 from kubectl_egress.model import Action, Body, Outcome, PatchOperation, Step
 from kubectl_egress.plan.guard import GENERATION
 
 if TYPE_CHECKING:
     from kubectl_egress.cluster import Cluster
 
+ATTEMPTS = 4
+PAUSE = 0.5
+"""Seconds before the second attempt; twice as long before each further one."""
+
 
 def write(step: Step, cluster: Cluster, *, dry_run: bool) -> Outcome:
-    """Do a step that writes. ConflictError when the object is not what the plan was made for; ApiError as it comes."""
-    if step.action is Action.CREATE:
-        return _create(step, cluster, dry_run)
-    if step.action is Action.DELETE:
-        return _delete(step, cluster, dry_run)
-    return _patch(step, cluster, dry_run)
+    """Do a step that writes. ConflictError when the object is not what the plan was made for; ApiError as it comes.
+
+    Where no answer came, or one that leaves open whether it was done, it is tried again: every write has its own
+    precondition, so that it is done once.
+    """
+    doing = {Action.CREATE: _create, Action.DELETE: _delete}.get(step.action, _patch)
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return doing(step, cluster, dry_run)
+        except EgressError as error:
+            if not error.passing:
+                raise
+        time.sleep(PAUSE * 2 ** (attempt - 1))
+    return doing(step, cluster, dry_run)
 
 
 def _create(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
@@ -29,8 +44,15 @@ def _create(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
     try:
         cluster.create(step.after, dry_run=dry_run)
     except ConflictError as error:
-        present = cluster.get(step.ref)
-        if not _holds(present, step.after):
+        try:
+            present = cluster.get(step.ref)
+        except NotFoundError:
+            # Not the name's conflict, but one of a quota's accounts, say.
+            error.passing = True
+            raise error from None
+        # An Istio object is created in the version that is served, whichever the plan names.
+        if not _holds(present, {key: value for key, value in step.after.items() if key != "apiVersion"}):
+            _refuse_second(step, present)
             raise ConflictError(
                 f"{step.ref.kind.lower()} {step.ref.name} has appeared since the plan was made, and says something else",
                 "look at it, and run the same command again: it plans anew",
@@ -39,6 +61,23 @@ def _create(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
             ) from error
         return Outcome(step, True, "there already")
     return Outcome(step, True)
+
+
+def _refuse_second(step: Step, present: Body) -> None:
+    """Raise ConflictError, in words, where another run has written the journal since the plan was made."""
+    if not (is_journal(present) and is_journal(step.after)):
+        return
+    holder, own = lease_of(present), lease_of(step.after or {})
+    if holder is not None and (own is None or holder.run != own.run):
+        raise at_work(present)
+    if holder is None:
+        found = from_config_map(present)
+        raise ConflictError(
+            f"{found.host} was {found.phase} meanwhile by {found.by} (run {found.run})",
+            "run the same command again: it plans anew",
+            status=409,
+            reason="Conflict",
+        )
 
 
 def _holds(present: object, wanted: object) -> bool:
@@ -70,12 +109,19 @@ def _patch(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
     assert step.ref is not None, "a patch step has an object"
     try:
         cluster.patch(step.ref, step.patch, dry_run=dry_run)
+    except ConflictError as error:
+        # The server tries a patch some times itself when the object moves meanwhile; our tests guard it.
+        error.passing = True
+        raise
     except InvalidError as error:
         current = cluster.get(step.ref)
         if _as_planned(step, current):
             raise  # what refuses is not a `test` of ours, but validation or admission
+        if _done_already(step, current):
+            return Outcome(step, True, "done already")
         again = _same_template(step, current)
         if again is None:
+            _refuse_second(step, current)
             raise ConflictError(
                 f"{step.ref.kind.lower()}/{step.ref.name} was changed by somebody else since the plan was made",
                 "run the same command again: it plans anew",
@@ -84,6 +130,20 @@ def _patch(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
             ) from error
         cluster.patch(step.ref, again, dry_run=dry_run)
     return Outcome(step, True)
+
+
+def _done_already(step: Step, current: Body) -> bool:
+    """Whether the patch has been applied, by an attempt whose answer was lost."""
+    for operation in step.patch:
+        try:
+            value = paths.get(current, operation.steps)
+        except (KeyError, IndexError, TypeError):
+            if operation.op in ("add", "replace"):
+                return False
+            continue
+        if operation.op == "remove" or (operation.op in ("add", "replace") and not _holds(value, operation.value)):
+            return False
+    return bool(step.patch)
 
 
 def _as_planned(step: Step, current: Body) -> bool:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import getpass
+import secrets
+import socket
 import sys
+from collections.abc import Collection
+from datetime import UTC, datetime
 
-from kubectl_egress.apply import InterruptedMigrationError
+from kubectl_egress.apply import InterruptedMigrationError, wait_free
 from kubectl_egress.cli import interrupts
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.output import Ticker
+from kubectl_egress.cluster import Cluster
 from kubectl_egress.errors import EgressError
-from kubectl_egress.model import Outcome, Plan
+from kubectl_egress.journal import Lease, from_config_map
+from kubectl_egress.model import Host, Outcome, Plan, Survey
 from kubectl_egress.report import outcome_line
 from kubectl_egress.urls import shown
 
@@ -62,3 +69,26 @@ class Narration:
 def hosts_text(plan: Plan) -> str:
     """The hosts as arguments."""
     return " ".join(map(str, plan.hosts))
+
+
+def new_lease() -> Lease:
+    """Who this run is, from now on."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return Lease(secrets.token_hex(4), f"{getpass.getuser()}@{socket.gethostname()}", started, started)
+
+
+def waited_for_others(cluster: Cluster, seen: Survey, hosts: Collection[Host]) -> bool:
+    """Whether another run had to be waited for, so that the survey is out of date. ConflictError if it is at work."""
+    ticker = Ticker(sys.stderr)
+
+    def now(text: str) -> None:
+        interrupts.check()
+        ticker.now(text)
+
+    journals = [document for document in seen.journals if from_config_map(document.body).host in hosts]
+    try:
+        return wait_free(cluster, journals, now, ticker.line)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("\nInterrupted: nothing was changed.") from None
+    finally:
+        ticker.end()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
-import secrets
-import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kubectl_egress import findings, inspection
 from kubectl_egress.apply import Conditions, transaction
 from kubectl_egress.cli.calls import Calls
-from kubectl_egress.cli.doing import Narration, hosts_text
+from kubectl_egress.cli.doing import Narration, hosts_text, new_lease, waited_for_others
 from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blocked, show_plan
 from kubectl_egress.cli.near import by_name, check_called
 from kubectl_egress.cli.options import Connection
@@ -52,6 +48,11 @@ def migrate_cluster(
             say(NOTHING_CALLED)
             return 0
         plan = make_plan(seen, sites, wanted, workloads, choice, calls)
+        writing = doing.dry_run == "none" and not (output or doing.exit_code)
+        if plan.steps and writing and waited_for_others(cluster, seen, plan.hosts):
+            seen = survey(cluster, hosts=None, places=places)
+            sites = inspection.call_sites(seen, places, forced)
+            plan = make_plan(seen, sites, wanted, workloads, choice, calls)
         ignored = frozenset(choice.ignore or ())
         if output:
             show_plan(plan, output)
@@ -94,11 +95,12 @@ def make_plan(
         _check_called(hosts, sites, workloads, seen)
     asked = replace(AS_BEFORE, **calls.origination())
     found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, origination=asked)
+    lease = new_lease()
     request = MigrationRequest(
         hosts=hosts,
-        run=secrets.token_hex(4),
-        by=f"{getpass.getuser()}@{socket.gethostname()}",
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        run=lease.run,
+        by=lease.by,
+        started=lease.since,
         fail_open=choice.fail_open,
         workloads=workloads,
         origination=calls.origination(),

@@ -42,7 +42,7 @@ def undo(
 
     cluster = connect(connection.options(namespace, field_manager))
     try:
-        plan = make_plan(cluster, hosts or [])
+        plan = make_plan(cluster, hosts or [], writing=dry_run == "none")
         show_plan(plan, "")
         if dry_run == "client" or not plan.steps:
             say("Nothing was changed (client dry run).\n" if plan.steps else "")

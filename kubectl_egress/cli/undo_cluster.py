@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubectl_egress.apply import Conditions, UnfinishedError, carry_out
-from kubectl_egress.cli.doing import Narration, hosts_text
+from kubectl_egress.cli.doing import Narration, hosts_text, new_lease, waited_for_others
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.output import say
 from kubectl_egress.cli.sources import journals_of
@@ -18,16 +18,21 @@ from kubectl_egress.plan import plan_undo
 from kubectl_egress.urls import parse_host
 
 
-def make_plan(cluster: Cluster, hosts: Sequence[str]) -> Plan:
-    """The plan that undoes the hosts; without any, all that the namespace's journals name. EgressError if there is none."""
+def make_plan(cluster: Cluster, hosts: Sequence[str], *, writing: bool) -> Plan:
+    """The plan that undoes the hosts; without any, all that the namespace's journals name. EgressError if there is none.
+
+    `writing`: it is going to be done, so that whoever is at work on the same hosts has to have ended.
+    """
     seen = survey(cluster, live=False)
     journals = journals_of(seen)
-    chosen = [parse_host(host) for host in hosts] or sorted(journal.host for journal in journals)
+    chosen = list(dict.fromkeys(parse_host(host) for host in hosts)) or sorted(journal.host for journal in journals)
     if not chosen:
         raise EgressError(
             f"nothing is migrated in namespace {seen.namespace}", "give -n NAMESPACE for another namespace"
         )
-    return plan_undo(seen, list(dict.fromkeys(chosen)))
+    if writing and waited_for_others(cluster, seen, chosen):
+        seen = survey(cluster, live=False)
+    return plan_undo(seen, chosen, lease=new_lease())
 
 
 def perform(plan: Plan, cluster: Cluster, timeout: str, dry_run: bool, connection: Connection) -> None:
@@ -46,4 +51,5 @@ def perform(plan: Plan, cluster: Cluster, timeout: str, dry_run: bool, connectio
         raise EgressError(error.message, f"{error.remedy}; {again}" if error.remedy else again) from error
     finally:
         narration.ticker.end()
-    say("Nothing was changed (server dry run).\n" if dry_run else f"{hosts_text(plan)}: as it was before.\n")
+    end = "undone, but for what somebody else has changed since (see above)" if plan.findings else "as it was before"
+    say("Nothing was changed (server dry run).\n" if dry_run else f"{hosts_text(plan)}: {end}.\n")

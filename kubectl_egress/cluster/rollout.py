@@ -20,10 +20,13 @@ _IMAGE_TROUBLE = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNev
 _START_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
-def wait_rollout(cluster: Cluster, ref: Ref, *, timeout: float, progress: Callable[[str], None]) -> None:
+def wait_rollout(
+    cluster: Cluster, ref: Ref, *, timeout: float, progress: Callable[[str], None], stale: str = ""
+) -> None:
     """Wait until every pod of the workload has its template as it is now, as `kubectl rollout status` does.
 
-    `progress` gets each new line of kubectl's. Raises EgressError when the rollout is paused, when it fails (a
+    `progress` gets each new line of kubectl's. `stale`: when the deadline of the template before had passed, if it had: the
+    controller leaves that condition until the new template makes progress. Raises EgressError when the rollout is paused, when it fails (a
     container that crashes or has no image, a quota, the progress deadline), and after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
@@ -38,10 +41,11 @@ def wait_rollout(cluster: Cluster, ref: Ref, *, timeout: float, progress: Callab
         if kinds.hold(body) is kinds.Hold.PAUSED:
             remedy = f"kubectl rollout resume {_name(ref)} -n {ref.namespace}, then run the command again"
             raise EgressError(f"{_name(ref)}: the rollout is paused", remedy)
-        failure = _failure(body)
+        passed = kinds.deadline_passed(body)
+        failure = "" if passed and passed == stale else _failure(body)
         # Before the controller has seen the new template, the newest pods are those of the old one.
         if not failure and _observed(body) and time.monotonic() - looked >= _PODS_LOOK:
-            failure, looked = pod_trouble(cluster, body), time.monotonic()
+            failure, looked = _pod_trouble_now(cluster, body), time.monotonic()
         if failure:
             raise EgressError(f"{_name(ref)}: the rollout fails: {failure}", _remedy(ref))
     raise EgressError(f"{_name(ref)}: the rollout was not done after {timeout:g}s: {said}", _remedy(ref))
@@ -82,9 +86,9 @@ def _states(cluster: Cluster, ref: Ref, deadline: float) -> Iterator[Body]:
     while True:
         try:
             body = cluster.get(ref)
-        except UnreachableError:
+        except EgressError as error:
             # An API server that restarts is no reason to undo a rollout.
-            if time.monotonic() >= deadline:
+            if not error.passing or time.monotonic() >= deadline:
                 raise
             time.sleep(_PODS_LOOK)
             continue
@@ -115,11 +119,9 @@ def _changes(cluster: Cluster, resource: ApiResource, body: Body, until: float) 
             yield changed
             if time.monotonic() >= until:
                 return
-    except UnreachableError:
-        return
-    except ApiError as error:
+    except (ApiError, UnreachableError) as error:
         # Too old a version, too busy a server: whoever asks looks anew.
-        if error.status not in (410, 429):
+        if not error.passing and not (isinstance(error, ApiError) and error.status == 410):
             raise
 
 
@@ -155,6 +157,16 @@ def _observed(body: Body) -> bool:
     """Whether the controller has seen the object as it is now."""
     seen = (body.get("status") or {}).get("observedGeneration") or 0
     return int(seen) >= int(body["metadata"].get("generation") or 0)
+
+
+def _pod_trouble_now(cluster: Cluster, body: Body) -> str:
+    """As `pod_trouble`; empty where the server does not say it at the moment."""
+    try:
+        return pod_trouble(cluster, body)
+    except EgressError as error:
+        if not error.passing:
+            raise
+        return ""
 
 
 def pod_trouble(cluster: Cluster, body: Body) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubectl_egress import kinds, mesh
 from kubectl_egress.errors import EgressError
-from kubectl_egress.journal import CallerRecord, Journal, MeshRecord, from_config_map
+from kubectl_egress.journal import CallerRecord, Journal, Lease, MeshRecord, from_config_map, is_journal
 from kubectl_egress.model import (
     AS_BEFORE,
     Action,
@@ -77,17 +77,19 @@ def plan_migration(
     ]
     opened: list[Journal] = []
     steps: list[Step] = []
-    for host in request.hosts:
+    # In one order always: of two runs that want the same hosts, one gets them all.
+    for host in sorted(request.hosts):
         known = journals.get(host)
         wanted = _wanted(host, survey, sites, aliases[host], known, request)
         journal, prepared = _prepare(host, survey, known, aliases[host], callers, wanted, request)
         opened += [journal] if journal else []
         steps += prepared
+    steps.sort(key=lambda step: not is_journal(step.after))
     if opened:
         targets = tuple(sorted({caller.workload for journal in opened for caller in journal.callers}))
         steps += _change(callers, survey, targets)
         steps.append(Step(0, Action.VERIFY, None, "prove it from the proxies' own statistics", workloads=targets))
-        steps += [closing_step(journal) for journal in opened]
+        steps += [closing_step(journal, _lease(request)) for journal in opened]
     return Plan(
         hosts=request.hosts,
         namespace=survey.namespace,
@@ -110,7 +112,7 @@ def _plan_named(
     """Journal, entry, proxies; EgressError for a host that is migrated: its entry says more already."""
     steps: list[Step] = []
     opened: list[Journal] = []
-    for host in request.hosts:
+    for host in sorted(request.hosts):
         known = journals.get(host)
         if known is not None and not known.named:
             raise EgressError(
@@ -122,12 +124,13 @@ def _plan_named(
             journal, prepared = _opened(host, survey, known, changed, (), (), request)
             opened.append(journal)
             steps += prepared
+    steps.sort(key=lambda step: not is_journal(step.after))
     if opened:
         calling = {site.workload for site in sites if site.server in request.hosts and _asked(site.workload, request)}
         # Callers may be written where we cannot read: then every workload's proxy is to know.
         targets = tuple(sorted(calling or {one.ref for one in survey.workloads if _asked(one.ref, request)}))
         steps.append(Step(0, Action.WAIT, None, "every proxy knows the host", wait=Wait.NAMED, workloads=targets))
-        steps += [closing_step(journal) for journal in opened]
+        steps += [closing_step(journal, _lease(request)) for journal in opened]
     numbered = tuple(replace(step, order=order) for order, step in enumerate(steps, 1))
     return Plan(request.hosts, survey.namespace, numbered, (), tuple(findings))
 
@@ -259,7 +262,7 @@ def _opened(
         origination=_origination(known, request),
         named=request.named,
     )
-    journal, opening = opening_step(journal, known, survey)
+    journal, opening = opening_step(journal, known, survey, _lease(request))
     steps = [opening] if opening else []
     for one in changed:
         if one.before is None:
@@ -268,6 +271,10 @@ def _opened(
             patch = patch_between(one.before, one.after)
             steps.append(Step(0, Action.UPDATE, one.ref, one.title, before=one.before, after=one.after, patch=patch))
     return journal, steps
+
+
+def _lease(request: MigrationRequest) -> Lease | None:
+    return Lease(request.run, request.by, request.started, request.started) if request.run else None
 
 
 SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")

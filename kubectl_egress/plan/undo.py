@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kubectl_egress import kinds, paths, scan, urls
 from kubectl_egress.errors import EgressError
-from kubectl_egress.journal import Journal, MeshRecord, from_config_map
+from kubectl_egress.journal import Journal, Lease, MeshRecord, from_config_map
 from kubectl_egress.model import (
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -30,11 +30,14 @@ from kubectl_egress.plan.journals import phase_step
 from kubectl_egress.plan.patches import patch_between, reverted
 
 
-def plan_undo(survey: Survey, hosts: Sequence[Host], workloads: frozenset[Ref] | None = None) -> Plan:
+def plan_undo(
+    survey: Survey, hosts: Sequence[Host], workloads: frozenset[Ref] | None = None, lease: Lease | None = None
+) -> Plan:
     """Everything between what the survey shows and what was there before `hosts` were migrated.
 
-    `workloads`: undo these alone; the mesh objects stay while a caller is left. EgressError for a host without a
-    journal. What somebody else changed since is left alone and said as a finding.
+    `workloads`: undo these alone; the mesh objects stay while a caller is left. `lease`: taken first; None where the
+    run holds it already. EgressError for a host without a journal. What somebody else changed since is left alone and
+    said as a finding.
     """
     journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
     for host in hosts:
@@ -53,9 +56,9 @@ def plan_undo(survey: Survey, hosts: Sequence[Host], workloads: frozenset[Ref] |
     ]
     _refuse_clear(undone, hosts)
     steps = [
-        phase_step(journals[host], "undoing", survey)
-        for host in hosts
-        if staying[host] is None and journals[host].phase != "undoing"
+        step
+        for host in sorted(hosts)
+        if staying[host] is None and (step := phase_step(journals[host], "undoing", survey, lease)) is not None
     ]
     steps += _callers(undone, survey)
     callers = tuple(sorted({caller.workload for journal in chosen for caller in journal.callers}))
@@ -108,7 +111,8 @@ def _ended(survey: Survey, chosen: Sequence[Journal], staying: Mapping[Host, Jou
     for journal in chosen:
         left = staying[journal.host]
         if left is not None:
-            yield phase_step(replace(left, phase=""), "migrated", survey)
+            step = phase_step(left, "migrated", survey)
+            yield from [step] if step else []
             continue
         body = next(document.body for document in survey.journals if document.ref == journal.ref)
         title = "the journal: nothing is left to undo"

@@ -1,0 +1,73 @@
+"""Wait until no pod is left that needs what an undo is about to take away."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from kubectl_egress import kinds, mesh, paths, scan, urls
+from kubectl_egress.apply.pods import finished
+from kubectl_egress.apply.waiting import POLL, Say, expired, patiently
+from kubectl_egress.cluster import owners
+from kubectl_egress.cluster.survey import pods_of
+from kubectl_egress.journal import from_config_map, is_journal
+from kubectl_egress.model import Action, Body, Outcome, Plan, Step
+
+if TYPE_CHECKING:
+    from kubectl_egress.cluster import Cluster
+
+
+def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: Say) -> Outcome:
+    """Until no pod of the namespace is left that was made from a migrated template; EgressError when that takes too long.
+
+    Of hosts that the plan ends for good, also pods that are none of the callers': a Job made by hand from a CronJob, a
+    copied Deployment.
+    """
+    deadline = time.monotonic() + timeout
+    undone = {host.name for host in plan.hosts}
+    deleted = (one.before for one in plan.steps if one.action is Action.DELETE)
+    ended = {from_config_map(body).host.name for body in deleted if body is not None and is_journal(body)}
+    copies = {
+        one.ref.name for one in plan.steps if one.action is Action.DELETE and one.ref and one.ref.kind == "ConfigMap"
+    }
+
+    def old_pods() -> list[tuple[str, str]]:
+        owned = pods_of(cluster, step.workloads)
+        callers = {pod["metadata"]["uid"]: ref for ref, pods in owned.items() for pod in pods}
+        left = []
+        for pod in cluster.list("v1", "pods", plan.namespace):
+            caller = callers.get(pod["metadata"]["uid"])
+            if finished(pod) or not (
+                needs_proxy(pod, ended, copies)
+                or (caller is not None and (needs_proxy(pod, undone, copies) or calls_in_clear(pod, undone)))
+            ):
+                continue
+            kind, name = (caller.kind, caller.name) if caller else owners.controller(pod)
+            of = f" of {kind.lower()}/{name}" if kind else ""
+            left.append((f"{pod['metadata']['name']}{of}", pod["metadata"]["name"]))
+        return left
+
+    while left := patiently(old_pods, deadline, say):
+        expired(deadline, f"pod {left[0][0]} still calls http://, and is not gone")
+        say(f"waiting for {len(left)} old pods to end: {left[0][1]}")
+        time.sleep(POLL)
+    return Outcome(step, True)
+
+
+def needs_proxy(pod: Body, names: set[str], copies: set[str]) -> bool:
+    """Whether the pod was made from a migrated template: it has a host's alias, or reads one of our ConfigMap copies."""
+    spec = pod.get("spec") or {}
+    for entry in spec.get("hostAliases") or ():
+        if names & set(entry.get("hostnames") or ()) and mesh.is_alias_address(entry.get("ip", "")):
+            return True
+    return any(name in copies for _, name in scan.config_map_references({"spec": spec}))
+
+
+def calls_in_clear(pod: Body, names: set[str]) -> bool:
+    """Whether the pod has an http:// URL of a host of its own."""
+    return any(
+        not url.encrypted and url.host.name in names
+        for _, container, _ in kinds.containers({"spec": pod.get("spec") or {}})
+        for _, text in paths.walk_strings({key: container.get(key) for key in ("command", "args", "env")})
+        for url in urls.find_urls(text)
+    )
