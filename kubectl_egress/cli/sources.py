@@ -146,7 +146,8 @@ def survey_documents(documents: Sequence[Document], namespace: str = "", places:
         workloads=tuple(
             Workload(document)
             for document in named
-            if kinds.row(document.ref.kind) or any(place.concerns(document) for place in places)
+            if kinds.row(document.ref.kind, document.ref.api_version)
+            or any(place.concerns(document) for place in places)
         ),
         config_maps={document.ref: document.body for document in named if document.ref.kind == "ConfigMap"},
         namespaces={document.ref.name: document.body for document in named if document.ref.kind == "Namespace"},

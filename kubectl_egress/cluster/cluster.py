@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kubectl_egress import paths
+from kubectl_egress import kinds, paths
 from kubectl_egress.cluster import resources
+from kubectl_egress.cluster.discovery import custom_kinds, discovered
 from kubectl_egress.cluster.resources import ApiResource
 from kubectl_egress.errors import ApiError, ForbiddenError, NotFoundError
+from kubectl_egress.kinds import KindRow
 from kubectl_egress.model import Body, PatchOperation, Ref
 
 if TYPE_CHECKING:
     # The client takes 0.3 s to import.
     from kubectl_egress.cluster.transport import Transport
 
-_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 # Names, labels, owners; a server that cannot do it sends whole objects, which have these too.
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
@@ -33,6 +35,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._mesh_version: str | None = None
         self._discovered: tuple[ApiResource, ...] | None = None
+        self._custom_kinds: tuple[KindRow, ...] | None = None
 
     def close(self) -> None:
         """Give all connections back."""
@@ -220,6 +223,9 @@ class Cluster:
         known = resources.of_kind(resources.BUILT_IN, kind, api_version)
         if known is not None:
             return known
+        row = kinds.row(kind, api_version)
+        if row is not None and (kind != "Service" or api_version):
+            return resources.of_row(replace(row, api_version=api_version or row.api_version))
         mesh = resources.of_kind(resources.mesh_resources("v1"), kind, "")
         if mesh is not None and (not api_version or resources.is_mesh(api_version)):
             return next(resource for resource in self.mesh_resources() if resource.kind == kind)
@@ -233,6 +239,13 @@ class Cluster:
                 reason="NotFound",
             )
         return found
+
+    def custom_kinds(self) -> tuple[KindRow, ...]:
+        """The kinds of others that make pods and that this cluster serves; one request, and none the second time."""
+        with self._lock:
+            if self._custom_kinds is None:
+                self._custom_kinds = custom_kinds(self.transport)
+            return self._custom_kinds
 
     def mesh_resources(self) -> tuple[ApiResource, ...]:
         """ServiceEntry, DestinationRule, VirtualService, Sidecar, EnvoyFilter as this cluster serves them.
@@ -268,26 +281,8 @@ class Cluster:
         """All resource types, asked once."""
         with self._lock:
             if self._discovered is None:
-                self._discovered = (*self._discover_below("/api"), *self._discover_below("/apis"))
+                self._discovered = (*discovered(self.transport, "/api"), *discovered(self.transport, "/apis"))
             return self._discovered
-
-    def _discover_below(self, root: str) -> tuple[ApiResource, ...]:
-        document = self.transport.json("GET", root, accept=f"{_DISCOVERY},application/json")
-        if document.get("kind") == "APIGroupDiscoveryList":
-            return tuple(resources.from_aggregated(document))
-        if root == "/api":
-            versions = list(document.get("versions") or ())
-        else:
-            groups = document.get("groups") or ()
-            versions = [version["groupVersion"] for group in groups for version in group.get("versions") or ()]
-        found: list[ApiResource] = []
-        for version in versions:
-            try:
-                found += resources.from_resource_list(self.transport.json("GET", f"{root}/{version}"))
-            except ApiError:
-                # An aggregated API whose server is down; kubectl goes on without it, too.
-                continue
-        return tuple(found)
 
 
 def _operation(operation: PatchOperation) -> Body:

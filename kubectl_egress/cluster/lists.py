@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kubectl_egress.cluster import projection
+from kubectl_egress.cluster import projection, resources
 from kubectl_egress.cluster.cluster import Cluster
 from kubectl_egress.cluster.resources import BUILT_IN, ApiResource
 from kubectl_egress.errors import ForbiddenError, NotFoundError
@@ -99,7 +99,7 @@ def denial(verb: str, name: str, namespace: str | None, error: ForbiddenError | 
 
 def resource_of(row: KindRow) -> ApiResource:
     """The resource of a row of `kinds`."""
-    return built_in(row.kind)
+    return resources.of_row(row)
 
 
 def document(body: Body) -> Document:

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from kubectl_egress.model import Body, Ref
 
 # What stands between a workload and its pods, and is no workload of its own then.
-BETWEEN = {"ReplicaSet": "Deployment", "Job": "CronJob"}
+BETWEEN = {"ReplicaSet": ("Deployment", "Rollout"), "Job": ("CronJob",)}
+# What Knative makes of a Service: a Revision, and of that a Deployment, whose pods bear the Service's name.
+_MADE = {**BETWEEN, "Deployment": ("Revision",)}
+KNATIVE_SERVICE = "serving.knative.dev/service"
 
 
 def controller(body: Body) -> tuple[str, str]:
@@ -20,16 +23,16 @@ def controller(body: Body) -> tuple[str, str]:
 
 def is_workload(kind: str, body: Body) -> bool:
     """Whether an object of this kind stands for itself: not a Deployment's ReplicaSet, not a CronJob's Job."""
-    return controller(body)[0] != BETWEEN.get(kind, "-")
+    return controller(body)[0] not in _MADE.get(kind, ())
 
 
 def parents(between: Mapping[str, Iterable[Body]]) -> Mapping[Ref, Ref]:
-    """The Deployment of each ReplicaSet and the CronJob of each Job that has one; `between` by kind."""
+    """The Deployment (or Rollout) of each ReplicaSet and the CronJob of each Job that has one; `between` by kind."""
     found = {}
     for kind, bodies in between.items():
         for body in bodies:
             owner, name = controller(body)
-            if owner == BETWEEN[kind]:
+            if owner in BETWEEN[kind]:
                 namespace = body["metadata"].get("namespace", "")
                 found[Ref(kind, namespace, body["metadata"]["name"])] = Ref(owner, namespace, name)
     return found
@@ -45,8 +48,15 @@ def pods_by_workload(pods: Iterable[Body], known: Mapping[Ref, Ref]) -> Mapping[
         kind, name = controller(pod)
         if kind:
             owner = Ref(kind, pod["metadata"].get("namespace", ""), name)
-            grouped.setdefault(known.get(owner) or _guessed(owner, pod) or owner, []).append(pod)
+            made = _knative(owner, pod) or known.get(owner) or _guessed(owner, pod) or owner
+            grouped.setdefault(made, []).append(pod)
     return {ref: tuple(found) for ref, found in grouped.items()}
+
+
+def _knative(owner: Ref, pod: Body) -> Ref | None:
+    """The Knative Service that a pod's label names."""
+    name = (pod["metadata"].get("labels") or {}).get(KNATIVE_SERVICE)
+    return Ref("Service", owner.namespace, str(name)) if name else None
 
 
 def _guessed(owner: Ref, pod: Body) -> Ref | None:

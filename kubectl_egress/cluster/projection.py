@@ -24,7 +24,7 @@ POD: Fields = {
         "uid": None,
         "deletionTimestamp": None,
         "annotations": None,
-        "labels": {"pod-template-hash": None},
+        "labels": {"pod-template-hash": None, "serving.knative.dev/service": None},
         "ownerReferences": _OWNER,
     },
     "spec": {

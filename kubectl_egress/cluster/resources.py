@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kubectl_egress import kinds
 from kubectl_egress.model import Body
@@ -50,7 +50,12 @@ class ApiResource:
         return f"{base}{scope}/{self.plural}" + (f"/{name}" if name else "")
 
 
-_WORKLOADS = tuple(ApiResource(row.api_version, row.plural, row.kind, True, row.short_names) for row in kinds.KINDS)
+def of_row(row: kinds.KindRow) -> ApiResource:
+    """The resource of a row of `kinds`."""
+    return ApiResource(row.api_version, row.plural, row.kind, True, row.short_names)
+
+
+_WORKLOADS = tuple(map(of_row, kinds.KINDS))
 _CORE = (
     ApiResource("v1", "pods", "Pod", True, ("po",)),
     ApiResource("v1", "services", "Service", True, ("svc",)),
@@ -123,6 +128,19 @@ def from_resource_list(document: Body) -> Iterator[ApiResource]:
                 tuple(resource.get("shortNames") or ()),
                 resource.get("singularName", ""),
             )
+
+
+def served_kinds(groups: Body) -> tuple[kinds.KindRow, ...]:
+    """The kinds of others whose group an `APIGroupList` has, under the version that we know or else the preferred one."""
+    served = {one.get("name"): one for one in groups.get("groups") or ()}
+    found = []
+    for row in kinds.CUSTOM_KINDS:
+        group = served.get(row.group)
+        if group is not None:
+            versions = [version.get("groupVersion") for version in group.get("versions") or ()]
+            preferred = (group.get("preferredVersion") or {}).get("groupVersion", row.api_version)
+            found.append(row if row.api_version in versions else replace(row, api_version=preferred))
+    return tuple(found)
 
 
 def served_mesh_version(group: Body) -> str | None:

@@ -204,6 +204,9 @@ def _mark(cluster: Cluster, body: Body, labels: str) -> tuple[str, str] | None:
     if body["kind"] == "StatefulSet":
         revision = (body.get("status") or {}).get("updateRevision")
         return ("controller-revision-hash", str(revision)) if revision else None
+    if body["kind"] == "Rollout":
+        current = (body.get("status") or {}).get("currentPodHash")
+        return ("rollouts-pod-template-hash", str(current)) if current else None
     if body["kind"] == "DaemonSet":
         number = (body["metadata"].get("annotations") or {}).get("deprecated.daemonset.template.generation")
         return ("pod-template-generation", str(number)) if number else None

@@ -142,7 +142,7 @@ def surveys(
     `asking`: how to ask the sidecars; None: not at all. Raises what `survey` raises, and EgressError for a server whose
     lists have another order.
     """
-    selections = select(targets, cluster.resource, selector=selector, all_namespaces=True)
+    selections = select(targets, cluster.resource, selector=selector, all_namespaces=True, more=cluster.custom_kinds)
     with side_by_side(_READERS, "stream") as pool:
         others = () if targets else other_resources(cluster, places)
         yield from _surveys(cluster, selections, others, selector, asking, pool)

@@ -57,7 +57,9 @@ def survey(
     a target, a type or a namespace that does not exist, ForbiddenError for credentials that do not count (401), and
     UnreachableError.
     """
-    selections = select(targets, cluster.resource, selector=selector, all_namespaces=all_namespaces)
+    selections = select(
+        targets, cluster.resource, selector=selector, all_namespaces=all_namespaces, more=cluster.custom_kinds
+    )
     namespace = None if all_namespaces else cluster.namespace
     with side_by_side(_READERS, "survey") as pool:
         others = () if targets else other_resources(cluster, places)
@@ -92,7 +94,7 @@ def pods_of(cluster: Cluster, workloads: Iterable[Ref]) -> Mapping[Ref, tuple[Bo
     wanted = tuple(workloads)
     spaces = {ref.namespace for ref in wanted}
     namespace = spaces.pop() if len(spaces) == 1 else None
-    kinds_between = [kind for kind, owner in owners.BETWEEN.items() if any(ref.kind == owner for ref in wanted)]
+    kinds_between = [kind for kind, makers in owners.BETWEEN.items() if any(ref.kind in makers for ref in wanted)]
     between = {kind: _all(cluster, kind, namespace, metadata_only=True) for kind in kinds_between}
     pods = _all(cluster, "Pod", namespace) if wanted else ()
     grouped = owners.pods_by_workload(pods, owners.parents(between))
@@ -170,7 +172,7 @@ def other_resources(cluster: Cluster, places: Sequence[Place]) -> tuple[ApiResou
     names = dict.fromkeys(
         f"{place.kind}.{place.group}".lower() if place.group else place.kind.lower()
         for place in places
-        if kinds.row(place.kind) is None
+        if kinds.row(place.kind, f"{place.group}/" if place.group else "") is None
     )
     return tuple(cluster.resource(name) for name in names)
 
@@ -184,7 +186,7 @@ def between_rows(selections: Sequence[Selection]) -> tuple[KindRow, ...]:
     """The kinds that stand between a selected kind and its pods, and those whose objects may be owned."""
     wanted = {selection.row.kind for selection in selections}
     return tuple(
-        row for row in kinds.KINDS if row.kind in owners.BETWEEN and wanted & {row.kind, owners.BETWEEN[row.kind]}
+        row for row in kinds.KINDS if row.kind in owners.BETWEEN and wanted & {row.kind, *owners.BETWEEN[row.kind]}
     )
 
 

@@ -70,10 +70,11 @@ def select(
     *,
     selector: str = "",
     all_namespaces: bool = False,
+    more: Callable[[], tuple[KindRow, ...]] = tuple,
 ) -> tuple[Selection, ...]:
     """Which kinds, and which of their objects, the targets mean; without targets all objects of all kinds.
 
-    `resource` (`Cluster.resource`) is asked about types that are no workloads, and raises NotFoundError for one that
+    `more` (`Cluster.custom_kinds`) gives the kinds of others that the cluster serves. `resource` (`Cluster.resource`) is asked about types that are no workloads, and raises NotFoundError for one that
     does not exist; for one that exists, UsageError. UsageError too for names beside a selector or `-A`.
     """
     named = any(target.name is not None for target in targets)
@@ -82,17 +83,20 @@ def select(
     if named and all_namespaces:
         raise UsageError("a resource cannot be retrieved by name across all namespaces", "give -n NAMESPACE, not -A")
     if not targets or any(target.word.lower() == "all" and target.name is None for target in targets):
-        return tuple(Selection(row) for row in kinds.KINDS)
+        return tuple(Selection(row) for row in (*kinds.KINDS, *more()))
     names: dict[KindRow, list[str | None]] = {}
     for target in targets:
-        names.setdefault(_row(target.word, resource), []).append(target.name)
+        names.setdefault(_row(target.word, resource, more), []).append(target.name)
     # `deploy/curl deploy` is refused by the grammar, so the names of a kind are all None or none is.
     return tuple(Selection(row, tuple(name for name in found if name is not None)) for row, found in names.items())
 
 
-def _row(word: str, resource: Callable[[str], ApiResource]) -> KindRow:
+def _row(word: str, resource: Callable[[str], ApiResource], more: Callable[[], tuple[KindRow, ...]]) -> KindRow:
     """The row of a type; UsageError for one that makes no pods."""
     row = kinds.named(word)
+    if row is not None and row in kinds.CUSTOM_KINDS:
+        wanted = (row.kind, row.group)
+        row = next((served for served in more() if (served.kind, served.group) == wanted), None)
     if row is None:
         other = resource(word)
         raise UsageError(

@@ -61,7 +61,7 @@ def _taken_over(scope: Scope, host: Host, namespace: str, document: Document, fo
 def _operator(caller: Caller) -> Owner | None:
     """The controller that an owner reference names, unless it is a workload itself."""
     maker = owner(caller)
-    if maker is None or kinds.row(maker.kind) is not None:
+    if maker is None or kinds.row(maker.kind, maker.api_version) is not None:
         return None
     group = maker.api_version.rpartition("/")[0]
     resource = f"{maker.kind.lower()}.{group}" if group else maker.kind.lower()

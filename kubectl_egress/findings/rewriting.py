@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from kubectl_egress import kinds, paths, urls
 from kubectl_egress.findings.scope import Caller, Found, Scope, concerns, title
@@ -59,23 +59,68 @@ def not_rolled(scope: Scope, caller: Caller) -> Iterator[Found]:
     """Pods keep the old template until somebody deletes them; the migration would wait in vain."""
     if not scope.survey.live or _made(caller):
         return
-    target = f"{caller.ref.kind.lower()}/{caller.ref.name} -n {caller.ref.namespace}"
+    target = f"{_type(caller.ref)}/{caller.ref.name} -n {caller.ref.namespace}"
     yield from _under_way(caller, target)
     hold = kinds.hold(caller.workload.document.body)
-    if hold is Hold.ON_DELETE:
-        message, field = "its update strategy is OnDelete: pods that run keep the old template", "updateStrategy"
-    elif hold is Hold.PARTITION:
-        message, field = "its update strategy has a partition: some pods keep the old template", "updateStrategy"
-    elif hold is Hold.NO_ROLLOUT:
-        message, field = f"a {caller.ref.kind} does not replace its pods when the template changes", "template"
-    else:
-        return
-    remedy = (
-        f"set spec.updateStrategy to RollingUpdate without a partition: kubectl edit {target}"
-        if field == "updateStrategy"
-        else "put a Deployment in its place, or leave it on https"
-    )
-    yield Found(message, remedy, caller.ref, steps=("spec", field))
+    if hold in _HOLDS:
+        message, remedy, field = _HOLDS[hold]
+        message, remedy = (text.format(kind=caller.ref.kind, target=target) for text in (message, remedy))
+        yield Found(message, remedy, caller.ref, steps=("spec", field))
+    maker = _maker_elsewhere(scope, caller)
+    if maker is not None:
+        yield Found(
+            f"its template is that of {title(maker)} (workloadRef), which makes the pods",
+            f"wait for kubectl argo rollouts status {maker.name} -n {maker.namespace} yourself, or give the Rollout the template",
+            caller.ref,
+            object=maker,
+            steps=("spec", "workloadRef"),
+        )
+
+
+_HOLDS = {
+    Hold.ON_DELETE: (
+        "its update strategy is OnDelete: pods that run keep the old template",
+        "set spec.updateStrategy to RollingUpdate without a partition: kubectl edit {target}",
+        "updateStrategy",
+    ),
+    Hold.PARTITION: (
+        "its update strategy has a partition: some pods keep the old template",
+        "set spec.updateStrategy to RollingUpdate without a partition: kubectl edit {target}",
+        "updateStrategy",
+    ),
+    Hold.NO_ROLLOUT: (
+        "a {kind} does not replace its pods when the template changes",
+        "put a Deployment in its place, or leave it on https",
+        "template",
+    ),
+    Hold.PROMOTION: (
+        "its rollout waits for somebody to promote it: until then, pods keep the old template",
+        "give every pause of its steps a duration (blueGreen: autoPromotionEnabled), for as long as this takes: kubectl edit "
+        "{target}",
+        "strategy",
+    ),
+    Hold.IN_PLACE: (
+        "its pods are only ever updated in place (InPlaceOnly), which changes nothing but images",
+        "set it to InPlaceIfPossible or ReCreate: kubectl edit {target}",
+        "updateStrategy",
+    ),
+    Hold.PINNED: (
+        "its traffic, or the name of its next revision, is fixed: a new revision would not take over",
+        "take revisionName out of spec.traffic, and the name out of the template's metadata: kubectl edit {target}",
+        "traffic",
+    ),
+}
+
+
+def _maker_elsewhere(scope: Scope, caller: Caller) -> Ref | None:
+    """The Argo Rollout that has the workload's pod template in place of one of its own."""
+    wanted = {"kind": caller.ref.kind, "name": caller.ref.name}
+    for workload in scope.survey.workloads:
+        reference = (workload.document.body.get("spec") or {}).get("workloadRef")
+        named = {key: reference.get(key) for key in wanted} if isinstance(reference, Mapping) else {}
+        if named == wanted and workload.ref.namespace == caller.ref.namespace:
+            return workload.ref
+    return None
 
 
 def _under_way(caller: Caller, target: str) -> Iterator[Found]:
@@ -115,10 +160,18 @@ def rollout_paused(scope: Scope, caller: Caller) -> Iterator[Found]:
     if scope.survey.live and kinds.hold(caller.workload.document.body) is Hold.PAUSED:
         yield Found(
             "its rollout is paused: no pod would get the new URLs",
-            f"kubectl rollout resume deployment/{caller.ref.name} -n {caller.ref.namespace}",
+            f"kubectl rollout resume deployment/{caller.ref.name} -n {caller.ref.namespace}"
+            if caller.ref.kind == "Deployment"
+            else f"take paused out of its spec: kubectl edit {_type(caller.ref)}/{caller.ref.name} -n {caller.ref.namespace}",
             caller.ref,
             steps=("spec", "paused"),
         )
+
+
+def _type(ref: Ref) -> str:
+    """The type as kubectl takes it; with the group where another has the name."""
+    row = kinds.row(ref.kind, ref.api_version)
+    return f"{row.plural}.{row.group}" if row in kinds.CUSTOM_KINDS and row is not None else ref.kind.lower()
 
 
 def owner(caller: Caller) -> Ref | None:
