@@ -76,7 +76,7 @@ def test_inspect_takes_kubectls_flags(flag: str, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["inspet"], "No such command 'inspet'. Did you mean 'inspect'?"),
+        (["inspet"], "No such command 'inspet'. Did you mean 'inspect'"),
         (["inspect", "--namespac"], "No such option: --namespac"),
         (["inspect", "-o", "tabel"], 'unable to match a printer suitable for the output format "tabel", allowed'),
         (["explain", "no-sidecars"], "did you mean no-sidecar"),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import typer
 
-from kubectl_egress.cli import demo, explain, inspect, migrate, undo, verify, version
+from kubectl_egress.cli import demo, explain, graph, inspect, list, migrate, report, undo, verify, version
 from kubectl_egress.cli.command import command
 
 # One line for each command, in the order in which the help shows them.
@@ -18,6 +18,9 @@ COMMANDS = (
     migrate.migrate,
     verify.verify,
     undo.undo,
+    list.list,
+    graph.graph,
+    report.report,
     explain.explain,
     demo.demo,
     version.version,
@@ -55,9 +58,9 @@ def _group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. `arguments` without the program's name, by default those of the process."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    given = [*(sys.argv[1:] if arguments is None else arguments)]
     try:
-        app(list(_separated(given)) or ["--help"], prog_name=_program())
+        app([*_separated(given)] or ["--help"], prog_name=_program())
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0

@@ -30,21 +30,23 @@ Namespace = Annotated[
     str, _text("-n", "--namespace", metavar="NAME", text="If present, the namespace scope for this CLI request")
 ]
 
+AllNamespaces = Annotated[
+    bool,
+    typer.Option(
+        "-A",
+        "--all-namespaces",
+        help="If present, list the requested object(s) across all namespaces. Namespace in current context is "
+        "ignored even if specified with --namespace.",
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which objects."""
 
     namespace: Namespace = ""
-    all_namespaces: Annotated[
-        bool,
-        typer.Option(
-            "-A",
-            "--all-namespaces",
-            help="If present, list the requested object(s) across all namespaces. Namespace in current context is "
-            "ignored even if specified with --namespace.",
-        ),
-    ] = False
+    all_namespaces: AllNamespaces = False
     selector: Annotated[
         str,
         _text(

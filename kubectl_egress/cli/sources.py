@@ -95,12 +95,18 @@ def check_forced(forced: Sequence[Forced], sites: Sequence[CallSite]) -> None:
 
 def journals_of(survey: Survey) -> list[Journal]:
     """The namespace's journals; ForbiddenError where ConfigMaps may not be listed, since there may be some."""
-    from kubectl_egress.errors import ForbiddenError
     from kubectl_egress.journal import from_config_map
+
+    readable_journals(survey)
+    return [from_config_map(document.body) for document in survey.journals]
+
+
+def readable_journals(survey: Survey) -> None:
+    """Raise ForbiddenError where ConfigMaps may not be listed: journals are some of them."""
+    from kubectl_egress.errors import ForbiddenError
 
     if any(one.resource == "configmaps" and one.verb == "list" for one in survey.denied):
         raise _forbidden(["configmaps"], survey.namespace, ForbiddenError)
-    return [from_config_map(document.body) for document in survey.journals]
 
 
 def _forbidden(resources: Sequence[str], namespace: str, error: type[EgressError]) -> EgressError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubectl_egress.plan.by_hand import Command, by_hand
 from kubectl_egress.plan.calling import baselines, calling
 from kubectl_egress.plan.file_edits import FileChange, FilePlan, FileRequest, plan_files
 from kubectl_egress.plan.migration import MigrationRequest, plan_migration
@@ -9,11 +10,13 @@ from kubectl_egress.plan.own_files import egress_files
 from kubectl_egress.plan.undo import plan_undo
 
 __all__ = [
+    "Command",
     "FileChange",
     "FilePlan",
     "FileRequest",
     "MigrationRequest",
     "baselines",
+    "by_hand",
     "calling",
     "egress_files",
     "plan_files",

@@ -12,6 +12,7 @@ from kubectl_egress.report.inspect import (
     inspect_summary,
     inspect_table,
 )
+from kubectl_egress.report.migrations import migrations_document, migrations_summary, migrations_table
 from kubectl_egress.report.plan import (
     object_list,
     outcome_line,
@@ -35,6 +36,9 @@ __all__ = [
     "inspect_rest",
     "inspect_summary",
     "inspect_table",
+    "migrations_document",
+    "migrations_summary",
+    "migrations_table",
     "object_list",
     "outcome_line",
     "outcomes_text",

@@ -1,0 +1,134 @@
+"""Workloads and ConfigMaps of a migration that somebody deleted or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from kubectl_egress import kinds, mesh, paths, scan, urls
+from kubectl_egress.drift.nouns import Drift
+from kubectl_egress.journal import CallerRecord, Journal, SiteRecord
+from kubectl_egress.model import Body, Host, Ref, Survey, Workload
+from kubectl_egress.plan.callers import original_of
+from kubectl_egress.plan.callers_undo import undo_site, where_now
+
+
+def workload_gone(caller: CallerRecord, journal: Journal) -> Drift:
+    """The workload is not there."""
+    return Drift(
+        "workload-gone",
+        caller.workload,
+        "it was deleted since",
+        f"nothing needs to be done; kubectl egress undo {journal.host} -n {journal.namespace} forgets it",
+    )
+
+
+def template_drifts(workload: Workload, caller: CallerRecord, journal: Journal) -> Iterator[Drift]:
+    """URLs and aliases of the pod template, and pods that have not its alias."""
+    body = workload.document.body
+    again = f"kubectl egress migrate {journal.host} -n {journal.namespace} does it again"
+    clear = False
+    for site in caller.sites:
+        if site.object != workload.ref:
+            continue
+        why, in_clear = _url_now(body, site, journal.host)
+        clear = clear or in_clear
+        if why:
+            yield Drift("url-changed", workload.ref, f"{paths.kubectl_path(site.steps)}: {why}", again)
+    if not journal.alias:
+        return
+    template = kinds.pod_template(body) or {}
+    if not _aliased(template, journal.host):
+        yield Drift("alias-lost", workload.ref, _unaliased("the pod template", clear or bool(caller.references)), again)
+    for pod in workload.pods:
+        if _aliased(template, journal.host) and not _aliased(pod, journal.host) and not _leaving(pod):
+            ref = Ref("Pod", workload.ref.namespace, pod["metadata"]["name"], "v1")
+            message = "it runs with an older template, without the alias"
+            yield Drift("alias-lost", ref, message, f"kubectl delete pod {ref.name} -n {ref.namespace} makes a new one")
+
+
+def _unaliased(what: str, in_clear: bool) -> str:
+    danger = ": without its sidecar, requests would leave in clear" if in_clear else ""
+    return f"{what} has no alias for the host{danger}"
+
+
+def _leaving(pod: Body) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def _aliased(holder: Body, host: Host) -> bool:
+    return any(
+        host.name in (entry.get("hostnames") or ()) and mesh.is_alias_address(entry.get("ip", ""))
+        for entry in (holder.get("spec") or {}).get("hostAliases") or ()
+    )
+
+
+def _url_now(body: Body, site: SiteRecord, host: Host) -> tuple[str, bool]:
+    """What is wrong with a URL that was rewritten ('' if nothing is), and whether it is in clear."""
+    steps = where_now(body, site)
+    if steps is None:
+        return "it is not there any more", False
+    found = urls.occurrences(paths.get(body, steps), host.name)
+    if len(found) != site.total:
+        return f"it names the host {len(found)} times, and did so {site.total} times", any(
+            not u.encrypted for u in found
+        )
+    if found[site.ordinal].encrypted:
+        return "it calls https:// again, past what the sidecar can see", False
+    return "", True
+
+
+def config_map_drifts(
+    workload: Workload,
+    caller: CallerRecord,
+    journals: Sequence[Journal],
+    survey: Survey,
+    originals: Mapping[Ref, Body | None],
+) -> Iterator[Drift]:
+    """ConfigMaps that the workload reads by copies: the copy, the original, and what became of them."""
+    template = kinds.pod_template(workload.document.body) or {}
+    used = dict.fromkeys(name for _, name in scan.config_map_references(template))
+    copies = {}
+    for name in used:
+        ref = Ref("ConfigMap", workload.ref.namespace, name, "v1")
+        if (body := survey.config_maps.get(ref)) is not None:
+            copies[original_of(ref, body)] = (ref, body)
+    for original in sorted({site.object for site in caller.sites if site.object.kind == "ConfigMap"}):
+        ref, copy = copies.get(original, (original, None))
+        if copy is None:
+            message = f"no copy of ConfigMap {original.name} is there for {workload.ref.name} to read"
+            yield Drift("copy-gone", original, message, "undo the migration, and migrate anew")
+        elif ref == original:
+            message = f"{workload.ref.kind.lower()}/{workload.ref.name} reads the original again"
+            yield Drift("url-changed", original, message, "migrate the host again")
+        else:
+            yield from _original_drifts(original, ref, copy, workload.ref, journals, originals)
+
+
+def _original_drifts(
+    original: Ref,
+    ref: Ref,
+    copy: Body,
+    workload: Ref,
+    journals: Sequence[Journal],
+    originals: Mapping[Ref, Body | None],
+) -> Iterator[Drift]:
+    current = originals.get(original)
+    if current is None:
+        remedy = f"kubectl get configmap {ref.name} -n {ref.namespace} shows the copy; make the original from it"
+        yield Drift("original-gone", original, "it was deleted since it was copied", remedy)
+        return
+    content: Body = copy
+    for journal in journals:
+        record = journal.caller(workload)
+        for site in record.sites if record and journal.namespace == workload.namespace else ():
+            if site.object == original:
+                content, _ = undo_site(content, site, journal.host)
+    changed = [
+        f"{part}.{key}"
+        for part in ("data", "binaryData")
+        for key in sorted({*(content.get(part) or {}), *(current.get(part) or {})})
+        if (content.get(part) or {}).get(key) != (current.get(part) or {}).get(key)
+    ]
+    if changed:
+        message = f"{', '.join(changed)} changed since it was copied; the pods read {ref.name}"
+        yield Drift("original-changed", original, message, "undo the migration, and migrate anew")

@@ -1,0 +1,181 @@
+"""The way back without the tool: the plan of an undo as kubectl commands, in the safe order, without a value that may be secret."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kubectl_egress import kinds, paths, urls
+from kubectl_egress.journal import CallerRecord, Journal, is_journal
+from kubectl_egress.model import Action, Body, Host, PatchOperation, Plan, Ref, Step, Steps, Wait
+from kubectl_egress.plan.patches import patch_between
+
+# Everything that can follow a host in a URL ends it, except what would make it another name or another port.
+_BEHIND = r"\([^-A-Za-z0-9_.:]\|$\)"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One step by hand."""
+
+    why: str
+    line: str
+    """What to type; '' where a person has to look and decide."""
+
+
+def by_hand(
+    plan: Plan, journals: Sequence[Journal], revisions: Mapping[Ref, Sequence[tuple[int, Body]]]
+) -> tuple[Command, ...]:
+    """The steps of an undo as commands for a shell with kubectl and sed.
+
+    `revisions`: by workload, the pod templates that the cluster still keeps, by number; with one that is what the undo
+    would write, `kubectl rollout undo` goes back to it.
+    """
+    aliases = [journal.alias for journal in journals if journal.alias]
+    return tuple(_commands(plan, journals, revisions, aliases))
+
+
+def _commands(
+    plan: Plan,
+    journals: Sequence[Journal],
+    revisions: Mapping[Ref, Sequence[tuple[int, Body]]],
+    aliases: Sequence[str],
+) -> Iterator[Command]:
+    for step in plan.steps:
+        if is_journal(step.after):
+            continue  # its phase matters to the tool alone
+        if step.action is Action.WAIT and step.wait is Wait.NO_OLD_PODS:
+            yield _old_pods(plan, aliases)
+        elif step.action is Action.WAIT and step.ref is not None:
+            yield _rolled_out(step.ref)
+        elif step.action is Action.CREATE and step.ref is not None:
+            yield Command(f"{step.title}: {step.ref.name}", "")
+        elif step.action is Action.DELETE and step.ref is not None:
+            yield Command(step.title, f"kubectl delete {_object(step.ref)}")
+        elif step.action is Action.UPDATE and step.ref is not None:
+            yield Command(step.title, _patch(step.ref, step.patch))
+        elif step.ref is not None:
+            yield from _workload(step, journals, revisions.get(step.ref, ()))
+
+
+def _object(ref: Ref) -> str:
+    group = ref.api_version.rpartition("/")[0]
+    kind = f"{ref.kind.lower()}.{group}" if group else ref.kind.lower()
+    return f"{kind}/{ref.name} -n {ref.namespace}"
+
+
+def _patch(ref: Ref, operations: Sequence[PatchOperation]) -> str:
+    told = [
+        {"op": one.op, "path": paths.json_pointer(one.steps)} | ({} if one.op == "remove" else {"value": one.value})
+        for one in operations
+    ]
+    return f"kubectl patch {_object(ref)} --type=json -p {shlex.quote(json.dumps(told, separators=(',', ':')))}"
+
+
+def _rolled_out(ref: Ref) -> Command:
+    return Command("wait until every pod has the template", f"kubectl rollout status {_object(ref)} --timeout=10m")
+
+
+def _old_pods(plan: Plan, aliases: Sequence[str]) -> Command:
+    """A loop that no failure of kubectl ends: what comes next is safe only when no such pod is left."""
+    why = "wait until no pod that calls http:// is left, terminating ones too; before that, nothing may be deleted"
+    running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
+    if aliases:
+        seen = "-o jsonpath='{.items[*].spec.hostAliases[*].ip}'"
+        words = " ".join(f"-e {address}" for address in aliases)
+        test = f"grep -qwF {words}"
+    else:
+        seen = "-o yaml"
+        words = " ".join(f"-e http://{host.name}" for host in plan.hosts)
+        test = f"grep -qF {words}"
+    loop = (
+        f"until pods=$(kubectl get pods -n {plan.namespace} {running} {seen}) && ! printf '%s\\n' \"$pods\" | {test}; "
+        "do sleep 2; done"
+    )
+    return Command(why, loop)
+
+
+# ---- workloads --------------------------------------------------------------------------------------------------
+
+
+def _workload(step: Step, journals: Sequence[Journal], revisions: Sequence[tuple[int, Body]]) -> Iterator[Command]:
+    assert step.ref is not None, "a patch is of one object"
+    assert step.before is not None, "a patch starts somewhere"
+    assert step.after is not None, "a patch leads somewhere"
+    template = kinds.pod_template(step.after)
+    number = next((number for number, known in revisions if _same(known, template)), None)
+    if number is not None and kinds.rolls(step.ref.kind):
+        why = f"URLs, alias and references as they were: revision {number}, which is the template before the migration"
+        yield Command(why, f"kubectl rollout undo {_object(step.ref)} --to-revision={number}")
+        return
+    records = [(one, record) for one in journals if (record := one.caller(step.ref)) is not None]
+    strings = {operation.steps for operation in step.patch if _url_string(operation, step.before)}
+    if strings:
+        yield from _urls(step, records, strings)
+        if kinds.rolls(step.ref.kind):
+            yield _rolled_out(step.ref)
+    # A list that became shorter is replaced as a whole: aliases and references hold nothing secret.
+    rest = [one for one in patch_between(step.before, step.after) if one.steps not in strings]
+    if rest:
+        yield Command("the alias and the references as they were", _patch(step.ref, rest))
+
+
+def _same(known: Body, wanted: Body | None) -> bool:
+    return bool(_plain(known) == _plain(wanted or {}))
+
+
+def _plain(value: Any) -> Any:
+    """A template without what controllers and the API server add or leave empty."""
+    if isinstance(value, Mapping):
+        found = {
+            key: _plain(item)
+            for key, item in value.items()
+            if key not in ("pod-template-hash", "creationTimestamp", "$patch")
+        }
+        return {key: item for key, item in found.items() if item not in (None, {}, [])}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _url_string(operation: PatchOperation, before: Body) -> bool:
+    """Whether a change is of a string with URLs in it, and not of a name."""
+    try:
+        old = paths.get(before, operation.steps)
+    except KeyError:
+        return False
+    return operation.op == "replace" and isinstance(old, str) and bool(urls.find_urls(old))
+
+
+def _urls(step: Step, records: Sequence[tuple[Journal, CallerRecord]], strings: set[Steps]) -> Iterator[Command]:
+    """URLs back to https by kubectl's own editor, so that no string has to stand here whole."""
+    assert step.ref is not None, "a patch is of one object"
+    assert step.before is not None, "a patch starts somewhere"
+    hosts = [journal.host for journal, record in records if record.sites]
+    if all(_exact(step, host, strings) for host in hosts):
+        scripts = [f"s,http://{re.escape(host.name)}{_BEHIND},https://{host.name}\\1,g" for host in hosts]
+        editor = "sed -i " + " ".join(f"-e '{script}'" for script in scripts)
+        why = "URLs back to https://; the alias stays for now, so that nothing can leave in clear"
+        yield Command(why, f"KUBE_EDITOR={shlex.quote(editor)} kubectl edit {_object(step.ref)}")
+        return
+    where = ", ".join(sorted(map(paths.kubectl_path, strings)))
+    names = ", ".join(host.name for host in hosts)
+    yield Command(
+        f"kubectl edit {_object(step.ref)}, and in {where} put back what was changed of the URLs of {names}: "
+        "https:// in place of http://, and the port where there was one",
+        "",
+    )
+
+
+def _exact(step: Step, host: Host, strings: set[Steps]) -> bool:
+    """Whether that edit of the whole object changes what the undo would change, and nothing else."""
+    assert step.before is not None, "a patch starts somewhere"
+    assert step.after is not None, "a patch leads somewhere"
+    pattern = re.compile(rf"http://{re.escape(host.name)}(?=[^-A-Za-z0-9_.:]|$)", re.MULTILINE)
+    for steps, text in paths.walk_strings(step.before):
+        edited = pattern.sub(f"https://{host.name}", text)
+        if edited != (paths.get(step.after, steps) if steps in strings else text):
+            return False
+    return True

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from kubectl_egress.drift import CODES, Migrations, migrations, originals_of
+from kubectl_egress.model import Body, Document, Host, ProxyUnread, Ref, Survey
+from kubectl_egress.plan import MigrationRequest, plan_migration
+from kubectl_egress.report import migrations_document, migrations_summary, migrations_table
+from kubectl_egress.report.migrations import age
+from tests import build
+from tests.build_mesh import survey_of
+
+HOST = Host("httpbin.org")
+URL = "https://httpbin.org/get"
+CALLER = build.deployment("app", env={"API": URL})
+READER = build.deployment(
+    "reader", env=[{"name": "API", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "url"}}}]
+)
+SETTINGS = build.config_map("settings", {"url": URL})
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def migrated(*bodies: Body, maps: Any = (), **change: Any) -> Survey:
+    """A namespace as a migration leaves it; `change`: objects by kind (None: gone) in place of what it wrote."""
+    survey, sites = survey_of(*bodies, maps=maps)
+    request = MigrationRequest((HOST,), run="abc123", by="eve@laptop", started="2026-01-01T00:00:00+00:00")
+    written: dict[Ref, Body] = {build.ref(body): body for body in (*bodies, *maps)}
+    for step in plan_migration(survey, sites, (), request).steps:
+        if step.ref is not None and step.after is not None:
+            written[step.ref] = step.after
+    kept = [body for body in written.values() if change.get(body["kind"], body) is not None]
+    kept = [change.get(body["kind"], body) for body in kept]
+    after, _ = survey_of(
+        *(body for body in kept if body["kind"] == "Deployment"),
+        maps=[body for body in kept if body["kind"] == "ConfigMap" and not _journal(body)],
+        objects=[build.document(body) for body in kept if "istio" in body["apiVersion"]],
+        journals=tuple(build.document(body) for body in kept if _journal(body)),
+    )
+    return after
+
+
+def _journal(body: Body) -> bool:
+    return bool(body["kind"] == "ConfigMap") and str(body["metadata"]["name"]).startswith("kubectl-egress.")
+
+
+def codes(survey: Survey, originals: dict[Ref, Body | None] | None = None) -> list[str]:
+    found = originals if originals is not None else dict.fromkeys(originals_of(survey), SETTINGS)
+    return [drift.code for drift in migrations(survey, found, None).drifts]
+
+
+def test_nothing_is_migrated() -> None:
+    found = migrations(survey_of(CALLER)[0], {}, None)
+    assert found == Migrations(build.NAMESPACE, ())
+    assert migrations_table(found, NOW) == ""
+    assert migrations_document(found)["items"] == []
+    assert migrations_summary(found) == "Nothing is migrated in namespace test-ext-svc.\n"
+
+
+def test_what_is_as_it_was_left_has_not_drifted() -> None:
+    assert [code for code in codes(migrated(CALLER)) if code != "unfinished"] == []
+    assert codes(migrated(CALLER, READER, maps=(SETTINGS,))) == []
+
+
+def test_the_table_at_one_glance() -> None:
+    assert migrations_table(migrations(migrated(CALLER), {}, None), NOW) == (
+        "HOST          CALLERS          PHASE      FAILS    DRIFT    RUN      BY           AGE\n"
+        "httpbin.org   deployment/app   migrated   closed   <none>   abc123   eve@laptop   24h\n"
+    )
+
+
+def edited(body: Body, **spec: Any) -> Body:
+    return {**body, "spec": {**body["spec"], **spec}}
+
+
+@pytest.mark.parametrize("kind", ["DestinationRule", "ServiceEntry", "VirtualService"])
+def test_a_mesh_object_that_is_gone_or_changed(kind: str) -> None:
+    assert codes(migrated(CALLER, **{kind: None})) == ["object-gone"]
+    body = next(one.body for one in migrated(CALLER).mesh_objects if one.ref.kind == kind)
+    survey = migrated(CALLER, **{kind: edited(body, exportTo=["*"])})
+    [drift] = migrations(survey, {}, None).drifts
+    assert (drift.code, drift.message) == ("object-changed", "somebody else changed .spec.exportTo[0]")
+    unlabelled = {**body, "metadata": {**body["metadata"], "labels": {}}}
+    assert codes(migrated(CALLER, **{kind: unlabelled})) == ["object-changed"]
+
+
+def test_an_unfinished_run_says_how_to_go_on() -> None:
+    survey = migrated(CALLER)
+    [journal] = survey.journals
+    text = journal.body["data"]["journal.json"].replace('"migrated"', '"undoing"')
+    moved = Document(journal.ref, {**journal.body, "data": {"journal.json": text}})
+    found = migrations(survey_of(CALLER, journals=(moved,))[0], {}, None).drifts
+    assert found[0].code == "unfinished"
+    assert found[0].remedy.startswith("kubectl egress undo httpbin.org")
+
+
+def test_workloads_that_others_have_changed() -> None:
+    assert codes(migrated(CALLER, Deployment=None)) == ["workload-gone"]
+    assert codes(migrated(CALLER, Deployment=CALLER)) == ["url-changed", "alias-lost"]
+    assert codes(migrated(CALLER, Deployment=build.deployment("app"))) == ["url-changed", "alias-lost"]
+
+
+def test_config_maps_that_others_have_changed() -> None:
+    survey = migrated(READER, maps=(SETTINGS,))
+    [original] = originals_of(survey)
+    assert codes(survey, {original: None}) == ["original-gone"]
+    assert codes(survey, {original: build.config_map("settings", {"url": URL, "more": "x"})}) == ["original-changed"]
+    without = migrated(READER, maps=(SETTINGS,), ConfigMap=None)
+    journals = survey.journals
+    gone = survey_of(*(one.document.body for one in survey.workloads), objects=survey.mesh_objects, journals=journals)
+    assert without.journals == ()
+    assert codes(gone[0]) == ["copy-gone"]
+
+
+def test_proxies_are_asked_or_it_is_not_claimed() -> None:
+    pods = {"app": [build.pod("app-1")]}
+    survey = migrated(CALLER)
+    workload = survey.workloads[0].document.body
+    template = workload["spec"]["template"]
+    with_pods, _ = survey_of(
+        workload,
+        objects=survey.mesh_objects,
+        journals=survey.journals,
+        pods={"app": [build.pod("app-1", template=template)]},
+    )
+    ref = Ref("Pod", build.NAMESPACE, "app-1")
+    found = migrations(with_pods, {}, {ref: ProxyUnread(ref, "no answer")})
+    assert [(drift.code, drift.message) for drift in found.drifts] == [("unread", "no answer")]
+    assert found.items[0].proxies == 1
+    old, _ = survey_of(workload, objects=survey.mesh_objects, journals=survey.journals, pods=pods)
+    assert codes(old) == ["alias-lost"], "the pod runs with an older template"
+
+
+def test_a_journal_that_nobody_can_read_hides_no_other() -> None:
+    survey = migrated(CALLER)
+    broken = build.document({**broken_journal(survey), "data": {"journal.json": "{"}})
+    both, _ = survey_of(
+        *(one.document.body for one in survey.workloads),
+        objects=survey.mesh_objects,
+        journals=(*survey.journals, broken),
+    )
+    found = migrations(both, {}, None)
+    assert len(found.items) == 1
+    assert [drift.code for drift in found.drifts] == ["unread"]
+
+
+def broken_journal(survey: Survey) -> dict[str, Any]:
+    body = dict(survey.journals[0].body)
+    return {**body, "metadata": {**body["metadata"], "name": "kubectl-egress.broken"}}
+
+
+@pytest.mark.parametrize(
+    ("started", "shown"),
+    [
+        ("2026-01-01T23:59:01+00:00", "59s"),
+        ("2026-01-01T23:00:00+00:00", "60m"),
+        ("2026-01-01T00:00:00+00:00", "24h"),
+        ("2025-12-29T20:00:00+00:00", "3d4h"),
+        ("2025-11-01T00:00:00+00:00", "62d"),
+        ("2027-01-01T00:00:00+00:00", "<unknown>"),
+        ("yesterday", "<unknown>"),
+    ],
+)
+def test_age_as_kubectl_shows_it(started: str, shown: str) -> None:
+    assert age(started, NOW) == shown
+
+
+def test_every_code_has_a_meaning() -> None:
+    assert all(CODES.values())
