@@ -541,6 +541,8 @@ class Verdict:
     reason: str
     fails_closed: bool
     pods: tuple[PodVerdict, ...]
+    history: Mapping[str, Any] | None = None
+    """What Prometheus says, if it was asked: `summary`, `requests`, `disagreements`, …"""
 
     @property
     def by_code(self) -> Mapping[str, int]:

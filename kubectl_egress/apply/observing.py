@@ -11,7 +11,7 @@ from kubectl_egress.apply.pods import finished, terminating
 from kubectl_egress.apply.waiting import patiently
 from kubectl_egress.cluster.proxies import read_snapshots
 from kubectl_egress.cluster.survey import pods_of
-from kubectl_egress.model import Body, Host, PodVerdict, Proxy, Ref, Verdict
+from kubectl_egress.model import Body, Host, PodVerdict, Proxy, ProxyUnread, Ref, Verdict
 from kubectl_egress.verify import Baseline, Expected, decided, judge, judge_pod
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def observe(
         pods = patiently(lambda: _serving(pods_of(cluster, workloads)), started + window + PATIENCE, say)
         now = _look(cluster, pods, hosts)
         for ref, proxy in now.items():
+            if isinstance(first.get(ref, proxy), ProxyUnread):
+                first[ref] = proxy  # it has come up since, and counts from here
             first.setdefault(ref, proxy)
         verdicts = tuple(
             _judge(host, workload, pods[workload], first, now, (baselines or {}).get(host)) for host, workload in pairs

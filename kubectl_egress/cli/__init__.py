@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import typer
 
-from kubectl_egress.cli import demo, explain, graph, inspect, list, migrate, report, undo, verify, version
+from kubectl_egress.cli import dashboard, demo, explain, graph, inspect, list, migrate, report, undo, verify, version
 from kubectl_egress.cli.command import command
 
 # One line for each command, in the order in which the help shows them.
@@ -21,6 +21,7 @@ COMMANDS = (
     list.list,
     graph.graph,
     report.report,
+    dashboard.dashboard,
     explain.explain,
     demo.demo,
     version.version,

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 from kubectl_egress import drift, inspection
 from kubectl_egress.cli.inspect import checked
-from kubectl_egress.cli.options import Connection, Selection
+from kubectl_egress.cli.options import Connection, History, Selection
 from kubectl_egress.cli.sources import refuse_blind
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.proxies import has_proxy, is_running, read_snapshots
 from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
-from kubectl_egress.graph import Flow, Graph, flows, graph, hosts_of
+from kubectl_egress.graph import Flow, Graph, flows, graph, hosts_of, remembered
 from kubectl_egress.model import Body, Host, Proxy, ProxyUnread, Ref, Survey
 
 LOOK = 0.5
@@ -23,9 +23,14 @@ LOOK = 0.5
 
 
 def graph_of(
-    targets: Sequence[str], selection: Selection, window: str, connection: Connection, say: Callable[[str], None]
+    targets: Sequence[str],
+    selection: Selection,
+    window: str,
+    history: History,
+    connection: Connection,
+    say: Callable[[str], None],
 ) -> Graph:
-    """The graph of the targets, with rates over `window` as their own sidecars count them."""
+    """The graph of the targets, with rates over `window` as their own sidecars count them, or from Prometheus."""
     parsed = parse_targets(targets)
     seconds = parse_timeout(window) or 0.0
     cluster = connect(connection.options(selection.namespace))
@@ -35,7 +40,12 @@ def graph_of(
         sites = inspection.call_sites(seen)
         report = inspection.inspect(seen, sites, checked(seen, sites))
         hosts = hosts_of(seen, sites)
-        found = _watched(cluster, seen, hosts, seconds, say)
+        source = "the proxies"
+        if history.prometheus:
+            seconds = parse_timeout(history.since) or 300.0
+            found, source = _remembered(cluster, seen, hosts, seconds, history.prometheus)
+        else:
+            found = _watched(cluster, seen, hosts, seconds, say)
     finally:
         cluster.close()
     return graph(
@@ -44,7 +54,7 @@ def graph_of(
         found,
         migrated=[(journal.namespace, journal.host) for journal in drift.readable(seen)],
         seconds=seconds,
-        source="the proxies",
+        source=source,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         unread=list(_unread(seen)),
     )
@@ -71,6 +81,19 @@ def _watched(
         for workload, found in pods.items()
         for flow in flows(workload, hosts, _of(found, before), _of(found, after))
     ]
+
+
+def _remembered(
+    cluster: Cluster, seen: Survey, hosts: Sequence[Host], seconds: float, where: str
+) -> tuple[list[Flow], str]:
+    """The same from Prometheus, and which one it was."""
+    from kubectl_egress.cluster.prometheus import Prometheus
+    from kubectl_egress.prometheus import queries
+
+    prometheus = Prometheus(cluster, where)
+    answers, _ = prometheus.ask(queries(seen.namespace, seconds))
+    found = remembered([workload.ref for workload in seen.workloads], hosts, answers, seconds)
+    return list(found), f"Prometheus {prometheus.name}"
 
 
 def _of(pods: Sequence[Body], said: Mapping[Ref, Proxy]) -> list[Proxy]:

@@ -260,6 +260,23 @@ class Connection:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """Whether to ask Prometheus too, and over how long."""
+
+    prometheus: Annotated[
+        str,
+        _text(
+            "--prometheus",
+            metavar="WHERE",
+            text="Ask Prometheus too: a URL, NAMESPACE/SERVICE[:PORT] by way of the API server, or auto to look for it.",
+        ),
+    ] = ""
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="How far back to ask Prometheus (e.g. 5m, 1h, 24h).")
+    ] = "5m"
+
+
 FieldManager = Annotated[
     str,
     typer.Option("--field-manager", metavar="NAME", help="Name of the manager used to track field ownership."),

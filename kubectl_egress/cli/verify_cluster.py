@@ -1,36 +1,106 @@
-"""`verify` on a live cluster: journals → pairs of host and workload → verdicts."""
+"""`verify` on a live cluster: journals → pairs of host and workload → verdicts, and what Prometheus adds."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from kubectl_egress import inspection
 from kubectl_egress.apply import observe
-from kubectl_egress.cli.options import Connection
+from kubectl_egress.cli.options import Connection, History
 from kubectl_egress.cli.sources import journals_of, refuse_blind
-from kubectl_egress.cluster import connect
+from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError
-from kubectl_egress.model import Host, Ref, Survey, Verdict
+from kubectl_egress.model import Host, Judgement, Ref, Survey, Verdict
 from kubectl_egress.urls import parse_host
 from kubectl_egress.verify import Baseline
 
+Say = Callable[[str], None]
 
-def verdicts_of(
-    hosts: Sequence[str], namespace: str, window: str, connection: Connection, say: Callable[[str], None]
-) -> tuple[Verdict, ...]:
+PAUSE = 1.0
+"""Seconds between two rounds of waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says."""
+
+    hosts: tuple[str, ...]
+    namespace: str
+    window: str
+    connection: Connection
+    history: History
+
+
+def verdicts_of(asked: Asked, say: Say) -> tuple[Verdict, ...]:
     """A verdict for each host and each workload that calls it; EgressError when there is none to give."""
-    asked = [parse_host(host) for host in hosts]
-    cluster = connect(connection.options(namespace))
+    hosts = [parse_host(host) for host in asked.hosts]
+    cluster = connect(asked.connection.options(asked.namespace))
     try:
-        seen = survey(cluster, live=False)
-        refuse_blind(seen)
-        before = {journal.host: Baseline.of(journal.baseline) for journal in journals_of(seen)}
-        seconds = parse_timeout(window) or 0.0
-        return observe(cluster, _pairs(seen, asked), seconds, say, latency=True, baselines=before)
+        return _verdicts(cluster, hosts, asked, parse_timeout(asked.window) or 0.0, say)
     finally:
         cluster.close()
+
+
+def wait_for(wanted: str, asked: Asked, timeout: str, say: Say) -> tuple[Verdict, ...]:
+    """The first verdicts that are all as `wanted`; the last ones, when the time is up or something leaks."""
+    hosts = [parse_host(host) for host in asked.hosts]
+    deadline = time.monotonic() + (parse_timeout(timeout) or float("inf"))
+    cluster = connect(asked.connection.options(asked.namespace))
+    try:
+        while True:
+            window = min(parse_timeout(asked.window) or 0.0, max(0.0, deadline - time.monotonic()))
+            found = _verdicts(cluster, hosts, asked, window, say)
+            judgements = {verdict.judgement for verdict in found}
+            if {str(one) for one in judgements} == {wanted} or Judgement.LEAKING in judgements:
+                return found
+            if time.monotonic() + PAUSE >= deadline:
+                return found
+            say(f"waiting for {wanted}: {', '.join(sorted(judgements))}")
+            time.sleep(PAUSE)
+    finally:
+        cluster.close()
+
+
+def _verdicts(cluster: Cluster, hosts: Sequence[Host], asked: Asked, window: float, say: Say) -> tuple[Verdict, ...]:
+    seen = survey(cluster, live=False)
+    refuse_blind(seen)
+    before = {journal.host: Baseline.of(journal.baseline) for journal in journals_of(seen)}
+    pairs = _pairs(seen, hosts)
+    found = observe(cluster, pairs, window, say, latency=True, baselines=before)
+    if not asked.history.prometheus:
+        return found
+    return _with_history(cluster, seen.namespace, found, asked.history)
+
+
+def _with_history(
+    cluster: Cluster, namespace: str, verdicts: Sequence[Verdict], history: History
+) -> tuple[Verdict, ...]:
+    """Each verdict with what Prometheus says; what it saw leave in clear counts, even when the proxies are calm now."""
+    from kubectl_egress.cluster.prometheus import Prometheus
+    from kubectl_egress.prometheus import disagreements, evidence, histories, queries
+
+    seconds = parse_timeout(history.since) or 300.0
+    prometheus = Prometheus(cluster, history.prometheus)
+    answers, now = prometheus.ask(queries(namespace, seconds))
+    told = histories([(one.host, one.workload) for one in verdicts], answers, seconds, now)
+    found = []
+    for verdict, one in zip(verdicts, told, strict=True):
+        said = evidence(one, disagreements(one, _counted(verdict)), prometheus.name)
+        if one.in_clear:
+            reason = f"{one.in_clear} requests in clear in the last {history.since}, says Prometheus"
+            verdict = replace(verdict, judgement=Judgement.LEAKING, reason=reason)
+        found.append(replace(verdict, history=said))
+    return tuple(found)
+
+
+def _counted(verdict: Verdict) -> int | None:
+    """Requests to the host since the proxies started, as they say; None where none of them could be asked."""
+    known = [pod.evidence["seen"]["sinceStart"] for pod in verdict.pods if "seen" in pod.evidence]
+    return sum(known) if known else None
 
 
 def _pairs(seen: Survey, asked: Sequence[Host]) -> list[tuple[Host, Ref]]:

@@ -12,6 +12,7 @@ from kubectl_egress.report.inspect import (
     inspect_summary,
     inspect_table,
 )
+from kubectl_egress.report.junit import verify_junit
 from kubectl_egress.report.migrations import migrations_document, migrations_summary, migrations_table
 from kubectl_egress.report.plan import (
     object_list,
@@ -49,6 +50,7 @@ __all__ = [
     "refusal_text",
     "text_diff",
     "verify_document",
+    "verify_junit",
     "verify_summary",
     "verify_table",
 ]

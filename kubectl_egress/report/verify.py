@@ -53,8 +53,29 @@ def _reasons(verdict: Verdict, wide: bool) -> list[str]:
     lines = []
     if verdict.judgement is not Judgement.VERIFIED and verdict.reason:
         lines.append(_reason(str(verdict.judgement), f"{short_name(verdict.workload)}, {verdict.host}", verdict.reason))
-    lines += [_reason(str(pod.judgement), f"pod/{pod.pod.name}", pod.reason) for pod in verdict.pods if wide]
+    for pod in verdict.pods if wide else ():
+        lines.append(_reason(str(pod.judgement), f"pod/{pod.pod.name}", pod.reason))
+        lines += [f"{'':12}  {compared}\n" for compared in _compared(pod)]
+    lines += _history(verdict)
     return lines
+
+
+def _compared(pod: PodVerdict) -> list[str]:
+    """How it went before the migration and how it goes now, where the journal knows."""
+    before, now = pod.evidence.get("before"), pod.evidence.get("now")
+    if not before or not now or now["failedShare"] is None:
+        return []
+    then = f"{100 * before['failedShare']:.1f}% of {before['count']} {before['unit']}" if before["count"] else "unknown"
+    return [f"failed on the way: {100 * now['failedShare']:.1f}% of {now['count']} requests; before: {then}"]
+
+
+def _history(verdict: Verdict) -> list[str]:
+    """What Prometheus adds, and where it disagrees."""
+    if verdict.history is None:
+        return []
+    about = f"{short_name(verdict.workload)}, {verdict.host}"
+    lines = [_reason("prometheus", about, str(verdict.history["summary"]))]
+    return lines + [_reason("disagrees", about, text) for text in verdict.history["disagreements"]]
 
 
 def _reason(judgement: str, about: str, reason: str) -> str:
@@ -98,11 +119,12 @@ def verify_document(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     return {
         "apiVersion": API_VERSION,
         "kind": "VerifyReport",
-        "items": [_item_document(verdict) for verdict in verdicts],
+        "items": [item_document(verdict) for verdict in verdicts],
     }
 
 
-def _item_document(verdict: Verdict) -> dict[str, Any]:
+def item_document(verdict: Verdict) -> dict[str, Any]:
+    """One item of the report."""
     return {
         "host": verdict.host.name,
         "port": verdict.host.port,
@@ -113,6 +135,7 @@ def _item_document(verdict: Verdict) -> dict[str, Any]:
         "requests": {"total": sum(verdict.by_code.values()), "byCode": dict(verdict.by_code)},
         "latencyMs": dict(latency_of(verdict)),
         "pods": [_pod_document(pod) for pod in verdict.pods],
+        **({"prometheus": plain(verdict.history)} if verdict.history is not None else {}),
     }
 
 

@@ -68,7 +68,7 @@ def _decide(host: Host, problem: str, found: Traffic, baseline: Baseline) -> tup
         return Judgement.UNCONFIGURED, problem
     if not found.used and not found.seen:
         return Judgement.SILENT, f"configured, but no request in {found.seconds:.0f} s"
-    if found.used and not found.ever_seen:
+    if found.used and not found.since_start_count:
         return (
             Judgement.UNKNOWN,
             f"{found.used} sent over TLS, but no istio_requests_total: metrics are off in this mesh",
@@ -122,6 +122,7 @@ def _evidence(is_configured: Mapping[str, Any], found: Traffic) -> Mapping[str, 
         },
         "seen": {
             "requests": found.seen,
+            "sinceStart": found.since_start_count,
             "byCode": by_code(found.requests),
             "latencySince": "" if not found.buckets else "proxy start" if found.since_start else "window",
         },

@@ -50,8 +50,8 @@ class Traffic:
     """What no cluster of the host took, and left."""
     leaks: tuple[str, ...]
     """Everything that went out in clear, in words."""
-    ever_seen: bool
-    """Whether the proxy exports `istio_requests_total` of the host at all."""
+    since_start_count: int
+    """Requests under the host's name since the proxy started; 0: it exports no `istio_requests_total` of it."""
     buckets: Buckets
     since_start: bool
     """Whether `buckets` are those since the proxy started, since there are none of the window yet."""
@@ -103,7 +103,11 @@ def traffic(host: Host, before: ProxySnapshot, after: ProxySnapshot, expected: E
             *_address_leaks(host, start, after, expected),
             *_cluster_leaks(host, start, after),
         ),
-        ever_seen=any(one.count for one in requests_between(host, emptied(after), after)),
+        since_start_count=total(
+            one
+            for one in requests_between(host, emptied(after), after)
+            if one.service_name not in (_BLACK_HOLE, *_PASSTHROUGH)
+        ),
         buckets=in_window or buckets_of(host, after),
         since_start=not in_window and bool(buckets_of(host, after)),
     )
