@@ -424,6 +424,8 @@ class Origination:
     """How long a request may take, as Istio writes durations (`15s`); empty: as long as it takes."""
     http2: bool = False
     """Whether the sidecar speaks HTTP/2 to the server."""
+    short_name: str = ""
+    """The name of a Service through which the host can be called as well: `http://NAME`."""
 
 
 AS_BEFORE = Origination()

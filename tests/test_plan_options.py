@@ -182,3 +182,40 @@ def test_an_address_is_one_host_s_alone() -> None:
     assert len({one["ip"] for one in aliases}) == len(hosts)
     patches = [step for step in plan.steps if step.action is Action.PATCH]
     assert len(patches) == 1, "many hosts, one rollout"
+
+
+# ---- a short name ---------------------------------------------------------------------------------------------------
+
+
+def test_a_short_name_is_a_service_without_pods_and_a_route() -> None:
+    plan = planned(shop(), origination={"short_name": "foo"})
+    service = made(plan, "Service")
+    assert service["metadata"]["name"] == "foo"
+    assert service["spec"] == {"ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 80}]}
+    route = next(step.after for step in plan.steps if step.ref and step.ref.name == "egress-foo")
+    assert route is not None
+    assert route["spec"]["hosts"] == ["foo"]
+    (rule,) = route["spec"]["http"]
+    assert rule["rewrite"] == {"authority": "httpbin.org"}
+    assert rule["route"][0]["destination"]["subset"] == mesh.SUBSET
+    kinds = [step.ref.kind for step in plan.steps if step.ref and step.action is Action.CREATE]
+    assert kinds == ["ConfigMap", "DestinationRule", "ServiceEntry", "VirtualService", "Service", "VirtualService"]
+
+
+def test_a_short_name_needs_no_caller_and_is_undone() -> None:
+    idle = deployment("shop")
+    plan = planned(idle, origination={"short_name": "foo"})
+    assert [step.action for step in plan.steps if step.action in (Action.PATCH, Action.VERIFY)] == []
+    written = [step.after for step in plan.steps if step.ref and step.ref.kind != "ConfigMap" and step.after]
+    journal = document(to_config_map(from_config_map(plan.steps[-1].after or {})))
+    survey, sites = survey_of(idle, objects=[document(one) for one in written], journals=(journal,))
+    assert plan_migration(survey, sites, (), MigrationRequest((HOST,))).steps == ()
+    undone = [step.ref.name for step in plan_undo(survey, [HOST]).steps if step.action is Action.DELETE and step.ref]
+    assert undone == [
+        "egress-foo",
+        "foo",
+        "egress-httpbin.org",
+        "egress-httpbin.org",
+        "egress-httpbin.org",
+        journal.ref.name,
+    ]

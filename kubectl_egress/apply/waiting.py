@@ -132,7 +132,8 @@ def _mesh_objects(plan: Plan) -> Iterator[Ref]:
         if step.ref.kind in MESH_KINDS:
             yield step.ref
         elif is_journal(step.after):
-            yield from (record.ref for record in from_config_map(step.after).mesh)
+            # a short name's Service is none of istiod's objects
+            yield from (one.ref for one in from_config_map(step.after).mesh if one.ref.kind in MESH_KINDS)
 
 
 def _replicas(cluster: Cluster) -> Iterator[Ref]:

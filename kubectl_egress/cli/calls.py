@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from kubectl_egress.errors import UsageError
 
 MODES = ("full", "named")
+_LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,15 @@ class Calls:
     hold: Annotated[
         bool, typer.Option("--hold", help="Start the application after its proxy (holdApplicationUntilProxyStarts).")
     ] = False
+    alias: Annotated[
+        str,
+        typer.Option(
+            "--alias",
+            metavar="NAME",
+            help="Let http://NAME reach the host as well: a Service without pods, and a route that writes the host's name.",
+            show_default=False,
+        ),
+    ] = ""
     ipv6: Annotated[
         bool,
         typer.Option(
@@ -62,15 +73,22 @@ class Calls:
             found["route_timeout"] = duration(self.route_timeout)
         if self.http2:
             found["http2"] = True
+        if self.alias:
+            found["short_name"] = self.alias
         return found
 
     def check(self) -> None:
         """UsageError for what does not fit together."""
+        if self.alias and not _LABEL.fullmatch(self.alias):
+            raise UsageError(
+                f"--alias: {self.alias!r} is no name of a Service",
+                "use lower-case letters, digits and hyphens: foo, partner-api",
+            )
         if self.mode not in MODES:
             raise UsageError(f"invalid --mode value ({self.mode})", "it must be full or named")
         if self.named and (self.origination() or self.hold):
             raise UsageError(
-                "--retries, --route-timeout, --http2 and --hold do not go with --mode named",
+                "--retries, --route-timeout, --http2, --hold and --alias do not go with --mode named",
                 "with a name alone, the application itself calls the server, as before",
             )
 

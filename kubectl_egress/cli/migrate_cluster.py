@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kubectl_egress import findings, inspection
+from kubectl_egress import findings, inspection, mesh
 from kubectl_egress.apply import Conditions, transaction
 from kubectl_egress.cli.calls import Calls
 from kubectl_egress.cli.doing import Narration, hosts_text, new_lease, waited_for_others
@@ -17,9 +17,10 @@ from kubectl_egress.cli.output import confirm, say
 from kubectl_egress.cli.sources import check_forced, refuse_blind
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
+from kubectl_egress.cluster.surroundings import services_of
 from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
-from kubectl_egress.errors import EgressError, UnreachableError
+from kubectl_egress.errors import EgressError, UnreachableError, UsageError
 from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Host, Plan, ProxyUnread, Ref, Survey, Wait
 from kubectl_egress.plan import MigrationRequest, baselines, calling, plan_migration
 from kubectl_egress.report import plan_question
@@ -38,8 +39,11 @@ def migrate_cluster(
     places, forced = choice.places(), choice.forced()
     cluster = connect(connection.options(choice.namespace, doing.field_manager))
     try:
+        if calls.alias and len(asked) != 1:
+            raise UsageError("--alias is one host's", "name the one host that NAME is to stand for")
         seen = survey(cluster, hosts=None, places=places)
         refuse_blind(seen)
+        seen = _with_service(cluster, seen, calls.alias)
         sites = inspection.call_sites(seen, places, forced)
         check_forced(forced, sites)
         workloads = _workloads(cluster, choice)
@@ -58,9 +62,27 @@ def migrate_cluster(
             show_plan(plan, output)
             refuse_blocked(plan, ignored)
             return 3 if doing.exit_code and plan.steps else 0
-        return _ask_and_do(plan, cluster, seen, sites, doing, ignored, connection)
+        return _ask_and_do(plan, cluster, seen, sites, doing, calls, ignored, connection)
     finally:
         cluster.close()
+
+
+def _with_service(cluster: Cluster, seen: Survey, name: str) -> Survey:
+    """The survey with the Service of a short name, if there is one of ours; EgressError for one of somebody else's."""
+    if not name or any(one.ref.kind == "Service" and one.ref.name == name for one in seen.mesh_objects):
+        return seen
+    names = {name, f"{name}.{seen.namespace}", f"{name}.{seen.namespace}.svc.{seen.settings.cluster_domain}"}
+    routes = [one for one in seen.mesh_objects if one.ref.kind == "VirtualService" and not mesh.is_ours(one.body)]
+    taken = [
+        *(one for one in services_of(cluster, seen.namespace, [name]) if not mesh.is_ours(one.body)),
+        *(one for one in routes if names & set((one.body.get("spec") or {}).get("hosts") or ())),
+    ]
+    if taken:
+        raise EgressError(
+            f"--alias {name}: {taken[0].ref.kind} {taken[0].ref.name} is there already, and somebody else's",
+            "choose another name",
+        )
+    return replace(seen, mesh_objects=(*seen.mesh_objects, *services_of(cluster, seen.namespace, [name])))
 
 
 def _workloads(cluster: Cluster, choice: Choice) -> frozenset[Ref] | None:
@@ -91,7 +113,7 @@ def make_plan(
     calls: Calls,
 ) -> Plan:
     """The plan with its findings; EgressError for a host that nothing asked for calls."""
-    if not calls.named:
+    if not (calls.named or calls.alias):
         _check_called(hosts, sites, workloads, seen)
     asked = replace(AS_BEFORE, **calls.origination())
     found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, origination=asked)
@@ -143,6 +165,7 @@ def _ask_and_do(
     seen: Survey,
     sites: Sequence[CallSite],
     doing: Doing,
+    calls: Calls,
     ignored: frozenset[str],
     connection: Connection,
 ) -> int:
@@ -168,8 +191,12 @@ def _ask_and_do(
         calling=calling(seen, sites, plan.hosts),
     )
     perform(plan, cluster, conditions, connection)
-    named = any(step.wait is Wait.NAMED for step in plan.steps)
-    done = f"{hosts_text(plan)}: {'known by name' if named else 'migrated'}.\n"
+    done = f"{hosts_text(plan)}: {'known by name' if calls.named else 'migrated'}.\n"
+    if calls.alias:
+        done += (
+            f"http://{calls.alias} reaches it too. What depends on the name does not work through it: signatures over Host, "
+            "cookies by domain, links in answers.\n"
+        )
     say("Nothing was changed (server dry run).\n" if server else done)
     return 0
 

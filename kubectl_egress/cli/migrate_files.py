@@ -28,7 +28,7 @@ from kubectl_egress.urls import find_urls, parse_host, shown
 
 def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, calls: Calls, files: Files, output: str) -> int:
     """Print what would change in the files, or change them with `--write`; the exit status."""
-    _check_flags(choice, doing, calls, files)
+    _check_flags(hosts, choice, doing, calls, files)
     asked = tuple(dict.fromkeys(parse_host(host) for host in hosts))
     try:
         given = read_file_set(files, choice)
@@ -52,9 +52,11 @@ def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, calls: Cal
     return 3 if doing.exit_code and changes else 0
 
 
-def _check_flags(choice: Choice, doing: Doing, calls: Calls, files: Files) -> None:
+def _check_flags(hosts: Sequence[str], choice: Choice, doing: Doing, calls: Calls, files: Files) -> None:
     if doing.write and "-" in files.filename:
         raise UsageError("--write has no file to write to: the manifests come from standard input", "name a file")
+    if calls.alias and len(hosts) != 1:
+        raise UsageError("--alias is one host's", "name the one host that NAME is to stand for")
     if calls.named:
         raise UsageError(
             "--mode named does not go with -f",

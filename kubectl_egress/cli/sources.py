@@ -144,6 +144,7 @@ def survey_documents(documents: Sequence[Document], namespace: str = "", places:
     What a row of `--path` is about counts as a workload.
     """
     from kubectl_egress import kinds
+    from kubectl_egress.mesh import is_ours
     from kubectl_egress.model import Survey, Workload
 
     named = [placed(document, namespace) for document in documents]
@@ -157,7 +158,11 @@ def survey_documents(documents: Sequence[Document], namespace: str = "", places:
         ),
         config_maps={document.ref: document.body for document in named if document.ref.kind == "ConfigMap"},
         namespaces={document.ref.name: document.body for document in named if document.ref.kind == "Namespace"},
-        mesh_objects=tuple(document for document in named if document.ref.kind in MESH_KINDS),
+        mesh_objects=tuple(
+            document
+            for document in named
+            if document.ref.kind in MESH_KINDS or (document.ref.kind == "Service" and is_ours(document.body))
+        ),
     )
 
 

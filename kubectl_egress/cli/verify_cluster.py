@@ -109,6 +109,8 @@ def _pairs(seen: Survey, asked: Sequence[Host]) -> list[tuple[Host, Ref]]:
     hosts = asked or sorted(journal.host for journal in journals)
     known = {(journal.host, caller.workload) for journal in journals for caller in journal.callers}
     present = {workload.ref for workload in seen.workloads}
+    # A short name is anybody's to call.
+    known |= {(one.host, ref) for one in journals if one.origination.short_name and not one.callers for ref in present}
     calling = {(site.server, site.workload) for site in inspection.call_sites(seen) if not site.url.encrypted or asked}
     pairs = sorted(pair for pair in known | calling if pair[0] in hosts and pair[1] in present)
     if pairs:

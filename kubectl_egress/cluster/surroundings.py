@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 
 from kubectl_egress import kinds
@@ -9,8 +10,8 @@ from kubectl_egress.cluster.cluster import Cluster
 from kubectl_egress.cluster.lists import CONFIG_MAPS, NAMESPACES, Read, denial, document, listed, side_by_side, together
 from kubectl_egress.cluster.resources import MESH_GROUP, ApiResource
 from kubectl_egress.cluster.settings import REVISION_LABEL, SYSTEM_NAMESPACE, config_map_names, mesh_settings
-from kubectl_egress.errors import ForbiddenError, NotFoundError
-from kubectl_egress.journal import JOURNAL_LABEL
+from kubectl_egress.errors import EgressError, ForbiddenError, NotFoundError
+from kubectl_egress.journal import JOURNAL_LABEL, from_config_map
 from kubectl_egress.model import MANAGED_BY, MANAGED_BY_LABEL, Body, Denied, Document, MeshSettings, Ref
 from kubectl_egress.scan import config_map_references
 
@@ -64,6 +65,24 @@ def _is_journal(body: Body) -> bool:
 
 def _labels(body: Body) -> Mapping[str, str]:
     return body["metadata"].get("labels") or {}
+
+
+def services_of(cluster: Cluster, namespace: str, names: Iterable[str]) -> tuple[Document, ...]:
+    """The Services of these names that are there. ForbiddenError where they may not be read."""
+    found = []
+    for name in dict.fromkeys(names):
+        with contextlib.suppress(NotFoundError):
+            found.append(document(cluster.get(Ref("Service", namespace, name, "v1"))))
+    return tuple(found)
+
+
+def short_names(journals: Iterable[Document]) -> tuple[str, ...]:
+    """The Services through which migrated hosts can be called; a journal that cannot be read says nothing here."""
+    found = []
+    for one in journals:
+        with contextlib.suppress(EgressError):
+            found.append(from_config_map(one.body).origination.short_name)
+    return tuple(name for name in found if name)
 
 
 def mesh_of(cluster: Cluster, namespace: str | None) -> Read:

@@ -19,7 +19,9 @@ from kubectl_egress.cluster.surroundings import (
     namespaces_of,
     revision_asked,
     revision_injected,
+    services_of,
     settings_of,
+    short_names,
 )
 from kubectl_egress.cluster.targets import Selection, Target, select
 from kubectl_egress.errors import NotFoundError
@@ -72,12 +74,13 @@ def assembled(cluster: Cluster, found: Found, namespace: str, asking: Asking | N
     grouped = owners.pods_by_workload(found.pods, owners.parents(found.between))
     workloads = tuple(Workload(one, grouped.get(one.ref, ())) for one in found.workloads)
     journals, config_maps = journals_and_others(found.config_maps)
+    services = services_of(cluster, namespace, short_names(journals)) if namespace else ()
     return Survey(
         namespace=namespace,
         workloads=workloads,
         config_maps=config_maps,
         namespaces={body["metadata"]["name"]: body for body in found.namespaces},
-        mesh_objects=tuple(document(body) for body in found.mesh),
+        mesh_objects=(*(document(body) for body in found.mesh), *services),
         journals=journals,
         settings=found.settings,
         proxies=_proxies(cluster, workloads, asking) if asking else {},

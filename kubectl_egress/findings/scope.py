@@ -157,7 +157,10 @@ class Scope:
     @cached_property
     def pairs(self) -> tuple[tuple[str, Host], ...]:
         """Every namespace with every host that is called from it."""
-        return tuple(sorted({(caller.ref.namespace, host) for caller in self.callers for host in caller.hosts}))
+        called = {(caller.ref.namespace, host) for caller in self.callers for host in caller.hosts}
+        # Through a short name, anybody may call it.
+        short = {(self.survey.namespace, host) for host in self.hosts} if self.origination.short_name else set()
+        return tuple(sorted(called | short))
 
     def concerned(self, host: Host, namespace: str) -> tuple[Ref | None, ...]:
         """Whom a finding about a host in a namespace concerns: nobody in particular, unless other namespaces call it."""

@@ -34,6 +34,7 @@ from kubectl_egress.mesh.objects import (
     virtual_service,
 )
 from kubectl_egress.mesh.registry import served_inside, serving
+from kubectl_egress.mesh.short_names import short_route, short_service
 
 __all__ = [
     "ALIAS_ANNOTATION",
@@ -65,6 +66,8 @@ __all__ = [
     "served_inside",
     "service_entry",
     "serving",
+    "short_route",
+    "short_service",
     "tls_settings",
     "virtual_service",
 ]

@@ -122,7 +122,7 @@ def destination_rule(
         pool = {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}} if origination.http2 else {}
         return {"portLevelSettings": [{"port": {"number": CLEAR_PORT}, **pool, "tls": tls_settings(host)}]}
 
-    metadata = _metadata(name or object_name(host), namespace)
+    metadata = metadata_of(name or object_name(host), namespace)
     metadata["annotations"] = {SUPPRESS_ANNOTATION: SUBSET_WITHOUT_PODS}
     spec = {
         "host": host.name,
@@ -152,7 +152,7 @@ def service_entry(
     `fail_open`: no alias, hence no final dot. `tls_ports`: others that callers use over TLS, which the alias would cut
     off. A wildcard cannot be resolved, so its entry goes where the caller went.
     """
-    metadata = _metadata(name or object_name(host), namespace)
+    metadata = metadata_of(name or object_name(host), namespace)
     metadata["labels"][NO_ALLOCATION_LABEL] = "false"
     spec: dict[str, Any] = {
         "hosts": [host.name],
@@ -203,7 +203,7 @@ def virtual_service(
     return {
         "apiVersion": api_version,
         "kind": "VirtualService",
-        "metadata": _metadata(name or object_name(host), namespace),
+        "metadata": metadata_of(name or object_name(host), namespace),
         "spec": spec,
     }
 
@@ -218,7 +218,8 @@ def is_ours(body: Body) -> bool:
     return ((body.get("metadata") or {}).get("labels") or {}).get(MANAGED_BY_LABEL) == MANAGED_BY
 
 
-def _metadata(name: str, namespace: str) -> dict[str, Any]:
+def metadata_of(name: str, namespace: str) -> dict[str, Any]:
+    """The metadata of an object of ours."""
     return {"name": name, "namespace": namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY}}
 
 

@@ -87,8 +87,12 @@ def plan_migration(
     steps.sort(key=lambda step: not is_journal(step.after))
     if opened:
         targets = tuple(sorted({caller.workload for journal in opened for caller in journal.callers}))
-        steps += _change(callers, survey, targets)
-        steps.append(Step(0, Action.VERIFY, None, "prove it from the proxies' own statistics", workloads=targets))
+        everybody = tuple(sorted(one.ref for one in survey.workloads if one.pods))
+        # A short name is for callers to come: then every workload's proxy is to know it.
+        short = any(journal.origination.short_name for journal in opened)
+        steps += _change(callers, survey, everybody if short and not targets else targets)
+        if targets:
+            steps.append(Step(0, Action.VERIFY, None, "prove it from the proxies' own statistics", workloads=targets))
         steps += [closing_step(journal, _lease(request)) for journal in opened]
     return Plan(
         hosts=request.hosts,

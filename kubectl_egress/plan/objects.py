@@ -64,6 +64,24 @@ def wanted_objects(
         mesh.virtual_service(host, namespace, export_to=exported, origination=origination),
         "port 80 of the host goes to the rule's subset, and nothing else changes",
     )
+    if origination.short_name:
+        yield from _short_name(host, survey, origination)
+
+
+def _short_name(host: Host, survey: Survey, origination: Origination) -> Iterator[MeshChange]:
+    """Service and route of a short name, in this order: without the route, its port has no server."""
+    name, namespace = origination.short_name, survey.namespace
+    wanted = (
+        (mesh.short_service(name, namespace), f"http://{name} can be resolved, and leads nowhere without a sidecar"),
+        (mesh.short_route(name, host, namespace, origination=origination), f"http://{name} goes to the rule's subset"),
+    )
+    for body, title in wanted:
+        own = (
+            one
+            for one in survey.mesh_objects
+            if (one.ref.kind, one.ref.name, one.ref.namespace) == (body["kind"], body["metadata"]["name"], namespace)
+        )
+        yield _change(next(own, None), body, title)
 
 
 def tls_ports(host: Host, sites: Iterable[CallSite]) -> tuple[int, ...]:
