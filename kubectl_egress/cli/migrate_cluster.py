@@ -14,7 +14,7 @@ from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blo
 from kubectl_egress.cli.near import by_name, check_called
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.output import confirm, say
-from kubectl_egress.cli.sources import check_forced, refuse_blind
+from kubectl_egress.cli.sources import check_forced, journals_of, refuse_blind
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.surroundings import services_of
@@ -114,7 +114,9 @@ def make_plan(
 ) -> Plan:
     """The plan with its findings; EgressError for a host that nothing asked for calls."""
     if not (calls.named or calls.alias):
-        _check_called(hosts, sites, workloads, seen)
+        # What a run has written down may be called by a short name, which no URL shows.
+        short = {one.host for one in journals_of(seen) if one.origination.short_name}
+        _check_called([host for host in hosts if host not in short], sites, workloads, seen)
     asked = replace(AS_BEFORE, **calls.origination())
     found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, origination=asked)
     lease = new_lease()
