@@ -48,6 +48,9 @@ _TAIL = re.compile(
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_SCHEME = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+.-"
+_TRAILING = ".,;:!?&)]}"
+_DOTS = (".", "%2e", "%2E", "。", "．", "｡")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
@@ -106,8 +109,12 @@ def external(host_name: str, cluster_domain: str = "cluster.local") -> bool:
     name = host_name.removeprefix("*.")
     if _is_address(name) or "." not in name:
         return False
-    inside = (*INSIDE, cluster_domain.lower().strip("."))
-    return not any(name == suffix or name.endswith("." + suffix) for suffix in inside)
+    domain = cluster_domain.lower().strip(".")
+    while name:
+        if name in INSIDE or name == domain:
+            return False
+        name = name.partition(".")[2]
+    return True
 
 
 def _is_address(name: str) -> bool:
@@ -196,9 +203,11 @@ def _scheme_start(text: str, colon: int) -> int | None:
     before = text[max(0, start - 32) : start]
     if before[-2:] in ("\\n", "\\r", "\\t"):  # a line break written in JSON or in a quoted string
         return start
-    run = re.search(r"[A-Za-z0-9+.\-]*\Z", before, re.ASCII)
+    if not before or before[-1] not in _SCHEME:
+        return start
     # A scheme begins with a letter, so `${API:--https://…}` and `:-https://…` are not the end of another one.
-    return start if run is None or not any(character.isalnum() for character in run[0]) else None
+    run = before[len(before.rstrip(_SCHEME)) :]
+    return start if not any(character.isalnum() for character in run) else None
 
 
 def _tail_end(text: str, authority: re.Match[str]) -> int:
@@ -209,6 +218,8 @@ def _tail_end(text: str, authority: re.Match[str]) -> int:
     tail = _TAIL.match(text, start)
     assert tail is not None  # it may be empty
     end = tail.end()
+    if text[end - 1] not in _TRAILING:
+        return end
     open_minus_closed = {
         closing: tail[0].count(opening) - tail[0].count(closing) for closing, opening in _BRACKETS.items()
     }
@@ -269,7 +280,7 @@ def _edits(text: str, start: int, scheme: str, authority: re.Match[str], port: i
     edits = [Edit(start, old, old[:-1])]
     rest = authority["port"] if authority["port"].lstrip("\\:") and port == 443 else ""
     host = authority["host"]
-    dot = next((dot for dot in (".", "%2e", "%2E", "。", "．", "｡") if host.endswith(dot)), "")
+    dot = next((dot for dot in _DOTS if host.endswith(dot)), "") if host.endswith(_DOTS) else ""
     if dot + rest:
         edits.append(Edit(authority.start("port") - len(dot), dot + rest, ""))
     return tuple(edits)

@@ -12,6 +12,7 @@ from kubectl_egress.urls import find_urls
 
 # `$$` is an escaped `$`; the name ends at the first `)` (k8s.io/kubernetes third_party/forked/golang/expansion).
 _VARIABLE = re.compile(r"\$\$|\$\((?P<name>[^)]*)\)")
+_ESCAPED = re.compile(r"\$\$(?P<name>(?!))?")
 # Variables that double each other grow without bound; no environment is longer (Linux MAX_ARG_STRLEN is 128 KiB).
 LONGEST = 1 << 20
 
@@ -69,7 +70,8 @@ def expand(text: str, values: Mapping[str, str | None]) -> Expansion:
     parts: list[Part] = []
     pieces: list[str] = []
     length = position = 0
-    for match in _VARIABLE.finditer(text):
+    last = text.rfind(")") + 1  # behind it, every `$(` would be looked at to the very end
+    for match in (*_VARIABLE.finditer(text, 0, last), *_ESCAPED.finditer(text, last)):
         value = values.get(match["name"]) if match["name"] is not None else "$"
         if value is None or length + len(value) > LONGEST:
             continue

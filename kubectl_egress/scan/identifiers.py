@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kubectl_egress.scan.naming import Name
 
@@ -25,11 +26,15 @@ class Rule:
     but: str = ""
     """URLs that are called although the name fits."""
 
-    def fits(self, name: Name, url: str) -> bool:
-        """Whether the rule is about a URL of this name."""
-        named = (self.names and re.search(self.names, name.words)) or (
-            self.keys and re.fullmatch(self.keys, name.written, re.IGNORECASE)
+    def knows(self, name: Name) -> bool:
+        """Whether the rule is about this name."""
+        return bool(
+            (self.names and re.search(self.names, name.words))
+            or (self.keys and re.fullmatch(self.keys, name.written, re.IGNORECASE))
         )
+
+    def fits(self, url: str, *, named: bool) -> bool:
+        """Whether the rule is about a URL, in lower case, that has such a name or another."""
         if named:
             return not (self.but and re.match(self.but, url))
         return bool(self.urls and re.match(self.urls, url))
@@ -118,4 +123,11 @@ REASONS = frozenset(rule.reason for rule in RULES)
 def identifier(name: Name, url: str) -> str:
     """Why a URL of this name is no call, in words; empty if nothing says so."""
     lower = url.lower()
-    return next((rule.reason for rule in RULES if rule.fits(name, lower)), "")
+    knowing = _knowing(name)
+    return next((rule.reason for rule in RULES if rule.fits(lower, named=rule.reason in knowing)), "")
+
+
+@lru_cache(4096)
+def _knowing(name: Name) -> frozenset[str]:
+    """The rules about a name, by their reasons; a cluster has the same names again and again."""
+    return frozenset(rule.reason for rule in RULES if rule.knows(name))

@@ -45,7 +45,7 @@ def shell_comments(text: str) -> tuple[tuple[int, int], ...]:
     """The spans of the comments of a shell script; in a here-document, those of the file that it is the text of."""
     found: list[tuple[int, int]] = []
     waiting: list[tuple[str, bool]] = []
-    ends: dict[str, list[int]] = {}
+    ends: dict[str, list[int]] | None = None
     position = 0
     while match := _TOKEN.search(text, position):
         position = match.end()
@@ -56,7 +56,7 @@ def shell_comments(text: str) -> tuple[tuple[int, int], ...]:
             # a quoted word would else begin a string with its second quote
             position += bool(match["quote"]) and text.startswith(match["quote"], position)
         elif match["line"] is not None and waiting:
-            ends = ends or _ends(text)
+            ends = _ends(text) if ends is None else ends
             for word, tabs in waiting:
                 end = _here_end(text, position, word, tabs, ends)
                 found += [(position + a, position + b) for a, b in line_comments(text[position:end])]

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from kubectl_egress.model import Ref, Steps, Url
@@ -69,6 +70,7 @@ def split_calls(settings: Iterable[Setting]) -> Iterator[SplitCall]:
             yield call
 
 
+@lru_cache(4096)
 def _role(name: str) -> tuple[str, str]:
     """What the settings of one call have in common, and which part of it a name stands for."""
     words = Name(name).words.split()
