@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
 from kubectl_egress.errors import UsageError
+from kubectl_egress.inside import INSIDE
 from kubectl_egress.model import Edit, Host, Url
 
 DEFAULT_PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
@@ -80,23 +81,6 @@ def parse_host(text: str) -> Host:
     if not external(name):
         raise UsageError(f"{text!r} is not outside the cluster", "In-cluster calls need no ServiceEntry. " + remedy)
     return Host(f"*.{name}" if raw.startswith("*.") else name, port)
-
-
-INSIDE = {
-    "svc": "Services: name.namespace.svc",
-    "pod": "pods: 10-0-0-1.namespace.pod",
-    "local": "the usual cluster domain, and mDNS (RFC 6762)",
-    "default": "Services of the namespace default: kubernetes.default",
-    "localhost": "this machine (RFC 6761)",
-    "localdomain": "this machine, as older systems name it",
-    "docker.internal": "the machine that the container runs on",
-    "containers.internal": "the machine that the container runs on",
-    "minikube.internal": "the machine that the node runs on",
-    "metadata.google.internal": "the cloud's own metadata server, on this link",
-    "home.arpa": "names of a home network (RFC 8375)",
-    "invalid": "no host at all (RFC 6761)",
-}
-"""Names that are never outside, with all that end in them; the cluster's own domain is read."""
 
 
 def external(host_name: str, cluster_domain: str = "cluster.local") -> bool:

@@ -9,9 +9,10 @@ import pytest
 
 from kubectl_egress import inspection, mesh
 from kubectl_egress.findings import check
+from kubectl_egress.inside import INSIDE
 from kubectl_egress.model import Document, MeshSettings
 from kubectl_egress.scan import REASON_REGISTRY, REASON_SERVICE
-from kubectl_egress.urls import INSIDE, external, find_urls
+from kubectl_egress.urls import external, find_urls
 from tests.build import NAMESPACE, deployment
 from tests.build_mesh import entry, istio, port, route, survey_of
 
