@@ -1,0 +1,83 @@
+"""docs/what-is-found.md, made from the tables by which things are found: `python -m tests.what_is_found > docs/what-is-found.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from kubectl_egress.inside import INSIDE
+from kubectl_egress.kinds import CUSTOM_KINDS, KINDS
+from kubectl_egress.paths import kubectl_path
+from kubectl_egress.places import ANNOTATION_PLACES, CONTAINER_PLACES, KUBELET_PLACES
+from kubectl_egress.scan.call_sites import CALLS_ANNOTATION
+from kubectl_egress.scan.identifiers import RULES
+from kubectl_egress.scan.settings import ROLES
+
+INTRODUCTION = f"""# What is found, and what is left alone
+
+`kubectl egress inspect` looks for URLs (`https`, `http`, `wss`, `ws`) of hosts outside the cluster. This page is made from the
+tables that it goes by; a test compares the two.
+
+What the tables do not know is added by hand: `--path KIND[.GROUP]:JSONPATH` names a further place, `--force HOST=PATH` counts a
+URL as a call although it looks like an identifier, and so does the annotation `{CALLS_ANNOTATION}: HOST,…` on a workload or
+its pod template (`*` for every host).
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join((INTRODUCTION, *_kinds(), *_places(), *_none(), *_inside(), _REST))
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    for cells in (head, ("---",) * len(head), *rows):
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    yield ""
+
+
+def _kinds() -> Iterator[str]:
+    yield "## Workloads\n"
+    rows = ((row.kind, row.api_version, kubectl_path(row.template)) for row in (*KINDS, *CUSTOM_KINDS))
+    yield from _table(("kind", "API", "pod template"), rows)
+
+
+def _places() -> Iterator[str]:
+    yield "## Where strings are read\n"
+    yield "In every container, init containers and native sidecars too:\n"
+    patterns = [(place.word, kubectl_path(place.pattern).replace(".\\*", "[*]")) for place in CONTAINER_PLACES]
+    patterns += [
+        (f"{place.word}, called by the kubelet: told, never rewritten", kubectl_path(place.pattern))
+        for place in KUBELET_PLACES
+    ]
+    yield from _table(("what", "where"), patterns)
+    yield (
+        "`$(VAR)` is resolved as Kubernetes does. ConfigMaps are read where a container names them: `envFrom` with its prefix, "
+        "`configMapKeyRef`, volumes and projected volumes with `items` and `subPath`. Secrets are not read; a setting that is "
+        "named like a URL and stands in one is told. Comments of scripts and files are no calls; the text of a "
+        "here-document is a file's.\n"
+    )
+    yield "Annotations of the pod template count where a container reads them by the downward API, and these:\n"
+    yield from _table(("annotation", "what it says"), ((f"`{row.prefix}…`", row.why) for row in ANNOTATION_PLACES))
+    yield "A call may be said by several settings whose names begin alike; it is told, and changed by hand:\n"
+    yield from _table(("part", "last words of its name"), ((part, ", ".join(names)) for part, names in ROLES.items()))
+
+
+def _none() -> Iterator[str]:
+    yield "## What looks like a call and is none (`looks-like-identifier`)\n"
+    yield "By the name in front of a URL (its key, option or tag, else the entry that holds it), or by the URL itself:\n"
+    yield from _table(("it is", "why it is left alone"), ((rule.reason, rule.why) for rule in RULES))
+
+
+def _inside() -> Iterator[str]:
+    yield "## What is not outside\n"
+    yield "IP addresses in any form, names without a dot, and names that are or end in:\n"
+    yield from _table(("name", "what it is"), ((f"`{name}`", why) for name, why in INSIDE.items()))
+
+
+_REST = """The cluster's own domain is read from the mesh's settings. Two more depend on the cluster: `name.namespace`, where the
+namespace exists, is a Service; and a host is the mesh's own where a ServiceEntry has it as `MESH_INTERNAL`, or where a
+VirtualService takes its TLS traffic to a Service.
+"""
+
+
+if __name__ == "__main__":
+    print(page(), end="")
