@@ -101,7 +101,8 @@ def test_what_the_edge_asks_of_a_pod_is_kept() -> None:
 def test_a_projection_keeps_names_and_no_more() -> None:
     slim = projection.pod(rich(build.pod("shop-1")))
     assert set(slim["metadata"]) == {"name", "namespace", "labels"}
-    assert slim["spec"] == {"containers": [{"name": "shop"}, {"name": "istio-proxy"}]}
+    aliases = [{"ip": "192.0.2.1"}]  # whether a pod has the alias of its template, `list` asks
+    assert slim["spec"] == {"containers": [{"name": "shop"}, {"name": "istio-proxy"}], "hostAliases": aliases}
     assert set(slim["status"]) == {"phase"}
 
 

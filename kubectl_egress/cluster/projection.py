@@ -30,6 +30,7 @@ POD: Fields = {
     "spec": {
         "containers": _CONTAINER,
         "initContainers": {**_CONTAINER, "args": None},
+        "hostAliases": None,
     },
     "status": {
         "phase": None,
