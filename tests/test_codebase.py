@@ -223,7 +223,18 @@ def _parts(argument: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    "module", ["urls", "scan.expansion", "scan.script", "report.diff", "proxy.exposition", "lab.calls"]
+    "module",
+    [
+        "urls",
+        "scan.expansion",
+        "scan.naming",
+        "scan.script",
+        "scan.settings",
+        "manifests.reading",
+        "report.diff",
+        "proxy.exposition",
+        "lab.calls",
+    ],
 )
 def test_no_pattern_is_possessive_which_python_before_3_11_5_gets_wrong(module: str) -> None:
     found = vars(importlib.import_module(f"kubectl_egress.{module}")).values()
