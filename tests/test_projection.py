@@ -13,7 +13,8 @@ from kubectl_egress.cluster.survey import is_leaving
 from kubectl_egress.findings import check
 from kubectl_egress.model import Body, Survey
 from tests import build
-from tests.findings_cases import SILENT, TRIGGERS, Case
+from tests.findings_cases import Case
+from tests.findings_preflight_cases import SILENT, TRIGGERS
 
 RICH: dict[str, dict[str, Any]] = {
     "metadata": {"selfLink": "/api", "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:spec": {}}}]},
