@@ -384,6 +384,18 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Evidence:
+    """What a finding was read from: where, and what stands there, without secrets."""
+
+    object: Ref
+    steps: Steps = ()
+    value: str = ""
+    """Empty where it is no single value, or one that is not to be shown."""
+    file: str = ""
+    line: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something that a user has to know about a workload or a host, and what to do about it."""
@@ -399,6 +411,8 @@ class Finding:
     """What is in the way, if it is an object."""
     steps: Steps = ()
     """Where in that object."""
+    evidence: tuple[Evidence, ...] = field(default=(), compare=False)
+    """The place of `object` and `steps` first, then what else was read."""
 
 
 # ---- plan -----------------------------------------------------------------------------------------------------------

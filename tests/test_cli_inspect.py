@@ -205,3 +205,48 @@ def test_all_namespaces_as_one_document(capsys: Capture, monkeypatch: pytest.Mon
     assert cli.main(["inspect", "-A", "--live=off", "-o", "json"]) == 0
     items = json.loads(capsys.readouterr().out)["items"]
     assert [item["workload"]["namespace"] for item in items] == ["a", "a", "b", "b"]
+
+
+BLOCKED = DEPLOYMENT.replace(
+    "metadata: {labels: {app: shop}}",
+    'metadata: {labels: {app: shop}, annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: "80"}}',
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "flag", "expected"),
+    [
+        (BLOCKED, "block", 3),
+        (BLOCKED, "warn", 3),
+        (DEPLOYMENT, "block", 0),
+        (DEPLOYMENT, "warn", 0),
+        (DEPLOYMENT.replace("/anything", "/anything?token=t"), "block", 0),
+        (DEPLOYMENT.replace("/anything", "/anything?token=t"), "warn", 3),
+    ],
+)
+@pytest.mark.parametrize("form", ["", "json", "github", "sarif"])
+def test_fail_on_is_the_exit_status(
+    text: str, flag: str, expected: int, form: str, capsys: Capture, tmp_path: Path
+) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    output = ["-o", form] if form else []
+    assert cli.main(["inspect", "-f", str(tmp_path), f"--fail-on={flag}", *output]) == expected
+    assert (f"--fail-on={flag}: " in capsys.readouterr().err) == bool(expected)
+
+
+def test_fail_on_takes_two_words(capsys: Capture) -> None:
+    assert cli.main(["inspect", "--fail-on=all"]) == 2
+    assert "it must be block or warn" in capsys.readouterr().err
+
+
+def test_a_finding_has_the_line_of_what_it_was_read_from(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(BLOCKED)
+    path = str(tmp_path / "a.yaml")
+    cli.main(["inspect", "-f", path, "-o", "github"])
+    assert capsys.readouterr().out.startswith(f"::error file={path},line=10,title=port-not-captured::deployment/shop: ")
+    cli.main(["inspect", "-f", path, "-o", "sarif"])
+    (result,) = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 10}
+    cli.main(["inspect", "-f", path, "-o", "json"])
+    finding = json.loads(capsys.readouterr().out)["items"][0]["findings"][0]
+    assert [(one["value"], one["line"]) for one in finding["evidence"]] == [("80", 10)]

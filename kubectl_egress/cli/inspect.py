@@ -14,6 +14,7 @@ from kubectl_egress.cli.sources import (
     again,
     check_files_alone,
     check_forced,
+    findings_with_lines,
     read_documents,
     refuse_blind,
     survey_cluster,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from kubectl_egress.inspection import InspectReport
     from kubectl_egress.model import CallSite, Finding, Survey
 
-FORMATS = ("json", "yaml", "name", "wide")
+FORMATS = ("json", "yaml", "name", "wide", "sarif", "github")
 
 
 def inspect(
@@ -39,6 +40,15 @@ def inspect(
     live: Annotated[
         str, typer.Option("--live", metavar="on|off", help="Must be 'on' or 'off': whether to ask the sidecars.")
     ] = "on",
+    fail_on: Annotated[
+        str,
+        typer.Option(
+            "--fail-on",
+            metavar="block|warn",
+            help="Exit with 3 if there is a finding that stops a migration (block), or any that is worth a look (warn).",
+            show_default=False,
+        ),
+    ] = "",
     output: Annotated[str, output_option(*FORMATS)] = "",
 ) -> int:
     """Show what the workloads call, and how well the mesh sees it.
@@ -51,11 +61,13 @@ def inspect(
       kubectl egress inspect
       kubectl egress inspect deploy/curl -o wide
       kubectl egress inspect -A -o json
-      kubectl egress inspect -f deploy/ -R
+      kubectl egress inspect -f deploy/ -R --fail-on=block -o github
     """
     check_format(output, FORMATS)
     if live not in ("on", "off"):
         raise UsageError(f"invalid --live value ({live})", "it must be on or off")
+    if fail_on not in ("", "block", "warn"):
+        raise UsageError(f"invalid --fail-on value ({fail_on})", "it must be block or warn")
     if files.filename:
         report = read_files(targets or (), selection, files, reading)
     elif selection.all_namespaces:
@@ -66,7 +78,7 @@ def inspect(
         report = read_cluster(targets or (), selection, connection, live == "on", reading)
     where = again(selection, files, report.ready_namespace) + ("" if files.filename else connection.again())
     show(report, output, where.strip(), rows_shown=selection.all_namespaces and not files.filename)
-    return 0
+    return failed(report, fail_on) if fail_on else 0
 
 
 def read_cluster(
@@ -124,7 +136,8 @@ def read_files(targets: Sequence[str], selection: Selection, files: Files, readi
     survey = survey_documents(documents, selection.namespace, places)
     sites = with_lines(inspection.call_sites(survey, places, forced), documents, texts, selection.namespace)
     check_forced(forced, sites)
-    return inspection.inspect(survey, sites, checked(survey, sites))
+    found = findings_with_lines(checked(survey, sites), sites, documents, texts, selection.namespace)
+    return inspection.inspect(survey, sites, found)
 
 
 def checked(survey: Survey, sites: Sequence[CallSite]) -> tuple[Finding, ...]:
@@ -142,14 +155,38 @@ def show(report: InspectReport, output: str, again: str, *, rows_shown: bool = F
 
     `rows_shown`: the table's rows were printed already.
     """
-    from kubectl_egress.report import inspect_document, inspect_names, inspect_rest, inspect_summary, inspect_table
+    from kubectl_egress.report import (
+        github_commands,
+        inspect_document,
+        inspect_names,
+        inspect_rest,
+        inspect_summary,
+        inspect_table,
+        sarif_document,
+    )
 
     if output in ("json", "yaml"):
         emit_document(inspect_document(report), output)
     elif output == "name":
         emit(inspect_names(report))
+    elif output == "sarif":
+        emit_document(sarif_document(report.all_findings), "json")
+    elif output == "github":
+        emit(github_commands(report.all_findings))
     else:
         form = (output == "wide", width(sys.stdout), coloured(sys.stdout))
         rest = inspect_rest(report, *form)
         emit(("\n" if rest and report.items else "") + rest if rows_shown else inspect_table(report, *form))
         say(("\n" if report.items else "") + inspect_summary(report, again))
+
+
+def failed(report: InspectReport, fail_on: str) -> int:
+    """The exit status for `--fail-on`, and on stderr why it is not 0."""
+    from kubectl_egress.model import Severity
+    from kubectl_egress.report import failing
+
+    found = failing(report.all_findings, Severity(fail_on))
+    if found:
+        codes = ", ".join(dict.fromkeys(finding.code for finding in found))
+        say(f"--fail-on={fail_on}: {codes}\n")
+    return 3 if found else 0

@@ -12,7 +12,7 @@ from kubectl_egress.errors import EgressError, UsageError
 
 if TYPE_CHECKING:
     from kubectl_egress.journal import Journal
-    from kubectl_egress.model import CallSite, Document, Ref, Spot, Steps, Survey
+    from kubectl_egress.model import CallSite, Document, Evidence, Finding, Ref, Spot, Steps, Survey
     from kubectl_egress.places import Forced, Place
 
 MESH_KINDS = ("ServiceEntry", "DestinationRule", "VirtualService", "Sidecar", "EnvoyFilter")
@@ -190,6 +190,36 @@ def with_lines(
         else site
         for site, spot in zip(sites, spots, strict=True)
     )
+
+
+def findings_with_lines(
+    findings: Sequence[Finding],
+    sites: Sequence[CallSite],
+    documents: Sequence[Document],
+    texts: Mapping[str, str],
+    namespace: str = "",
+) -> tuple[Finding, ...]:
+    """The findings with file and line at what they were read from; `sites` have theirs already."""
+    from kubectl_egress import manifests
+
+    held = {placed(document, namespace).ref: document for document in documents}
+    known = {(site.object, site.steps): (site.file, site.line) for site in sites}
+    wanted: dict[str, set[tuple[int, Steps]]] = {}
+    for one in (one for finding in findings for one in finding.evidence):
+        document = held.get(one.object)
+        if document and document.file and (one.object, one.steps) not in known:
+            wanted.setdefault(document.file, set()).add((document.index, one.steps))
+    lines = {file: manifests.lines(texts[file], found) for file, found in wanted.items()}
+
+    def located(one: Evidence) -> Evidence:
+        document = held.get(one.object)
+        file, line = known.get((one.object, one.steps), ("", 0))
+        if document and not file:
+            file = document.file
+            line = lines.get(file, {}).get((document.index, one.steps), document.line)
+        return replace(one, file=file, line=line)
+
+    return tuple(replace(finding, evidence=tuple(located(one) for one in finding.evidence)) for finding in findings)
 
 
 def _keys(document: Document) -> Iterator[tuple[Ref, str, int]]:

@@ -7,9 +7,10 @@ import textwrap
 from collections.abc import Sequence
 
 from kubectl_egress.errors import EgressError
+from kubectl_egress.findings.evidence import evidence_of
 from kubectl_egress.findings.row import Row
 from kubectl_egress.findings.rows import ROWS
-from kubectl_egress.findings.scope import Found, make_scope
+from kubectl_egress.findings.scope import Found, Scope, make_scope
 from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Host, Origination, Severity, Survey
 
 _BY_CODE = {row.code: row for row in ROWS}
@@ -42,7 +43,7 @@ def check(
     (`inspect` of what is done, `verify`), not whether a change could be made. `origination`: what was asked of the sidecar.
     """
     scope = make_scope(survey, sites, hosts, fail_open=fail_open, origination=origination)
-    found = {_finding(row, one) for row in ROWS if migrating or not row.changes for one in row.check(scope)}
+    found = {_finding(row, one, scope) for row in ROWS if migrating or not row.changes for one in row.check(scope)}
     return tuple(sorted(found, key=_order))
 
 
@@ -77,7 +78,7 @@ def explain(code: str) -> str:
     return "\n".join(page) + "\n"
 
 
-def _finding(row: Row, found: Found) -> Finding:
+def _finding(row: Row, found: Found, scope: Scope) -> Finding:
     return Finding(
         code=row.code,
         severity=found.severity or row.severity,
@@ -87,6 +88,7 @@ def _finding(row: Row, found: Found) -> Finding:
         host=found.host,
         object=found.object,
         steps=found.steps,
+        evidence=evidence_of(found, scope),
     )
 
 

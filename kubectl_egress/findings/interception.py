@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from kubectl_egress import kinds
 from kubectl_egress.findings.scope import PROXY_CONTAINER, Caller, Found, Scope
-from kubectl_egress.model import Body, Severity
+from kubectl_egress.model import Body, Evidence, Ref, Severity
 
 INJECT = "sidecar.istio.io/inject"
 REVISION = "istio.io/rev"
+_SHOWN = 3  # pods of which evidence is given
 PROXY_USER = 1337  # Istio's redirect leaves out what this user and group send (pkg/constants)
 
 
@@ -37,6 +38,7 @@ def no_sidecar(scope: Scope, caller: Caller) -> Iterator[Found]:
             f"{which} without a sidecar (no container {PROXY_CONTAINER})",
             f"kubectl label namespace {caller.ref.namespace} istio-injection=enabled, {restart}",
             caller.ref,
+            evidence=tuple(_containers(pod) for pod in bare[:_SHOWN]),
         )
     elif scope.survey.live and not caller.pods and not caller.pod_spec.get("hostNetwork"):
         yield from _would_not_be_injected(scope, caller)
@@ -46,7 +48,8 @@ def no_sidecar(scope: Scope, caller: Caller) -> Iterator[Found]:
 
 def _not_ready(caller: Caller) -> Iterator[Found]:
     """Sidecars that run and are not ready: they have no configuration, or have lost it."""
-    waiting = [pod["metadata"]["name"] for pod in caller.pods if _proxy_status(pod).get("ready") is False]
+    late = [pod for pod in caller.pods if _proxy_status(pod).get("ready") is False]
+    waiting = [pod["metadata"]["name"] for pod in late]
     if waiting:
         which = f"pod {waiting[0]}" if len(waiting) == 1 else f"{len(waiting)} pods ({waiting[0]}, …)"
         yield Found(
@@ -54,7 +57,21 @@ def _not_ready(caller: Caller) -> Iterator[Found]:
             f"wait until it is; kubectl logs {waiting[0]} -c {PROXY_CONTAINER} -n {caller.ref.namespace} says why it is not",
             caller.ref,
             severity=Severity.BLOCK if len(waiting) == len(caller.pods) else Severity.WARN,
+            evidence=tuple(
+                Evidence(_ref(pod), ("status", "containerStatuses"), f"{PROXY_CONTAINER}: ready is false")
+                for pod in late[:_SHOWN]
+            ),
         )
+
+
+def _containers(pod: Body) -> Evidence:
+    """The pod with the names of its containers."""
+    names = [str(one.get("name", "")) for one in (pod.get("spec") or {}).get("containers") or ()]
+    return Evidence(_ref(pod), ("spec", "containers"), ", ".join(names))
+
+
+def _ref(pod: Body) -> Ref:
+    return Ref("Pod", pod["metadata"].get("namespace", ""), pod["metadata"]["name"], "v1")
 
 
 def _proxy_status(pod: Body) -> Body:
@@ -94,6 +111,13 @@ def _would_not_be_injected(scope: Scope, caller: Caller) -> Iterator[Found]:
         f"no pod of it runs, and neither its pod template nor the namespace {caller.ref.namespace} asks for a sidecar",
         f"kubectl label --overwrite namespace {caller.ref.namespace} istio-injection=enabled",
         caller.ref,
+        evidence=(
+            Evidence(
+                Ref("Namespace", "", caller.ref.namespace, "v1"),
+                ("metadata", "labels"),
+                ", ".join(f"{key}={value}" for key, value in sorted(space.items())),
+            ),
+        ),
     )
 
 

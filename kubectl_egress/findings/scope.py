@@ -13,6 +13,7 @@ from kubectl_egress.model import (
     Body,
     CallSite,
     Document,
+    Evidence,
     Host,
     Origination,
     ProxySnapshot,
@@ -41,6 +42,8 @@ class Found:
     steps: Steps = ()
     severity: Severity | None = None
     """None: the row's."""
+    evidence: tuple[Evidence, ...] = ()
+    """What was read elsewhere than at `steps` of `object`: pods, proxies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,11 @@ class Scope:
     def bodies(self) -> dict[Ref, Body]:
         """The workloads' objects."""
         return {workload.ref: workload.document.body for workload in self.survey.workloads}
+
+    @cached_property
+    def mesh_bodies(self) -> dict[Ref, Body]:
+        """The mesh's objects."""
+        return {document.ref: document.body for document in self.survey.mesh_objects}
 
     @cached_property
     def journals(self) -> tuple[Journal, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubectl_egress.report.checks import failing, github_commands, sarif_document
 from kubectl_egress.report.diff import body_diff, text_diff
 from kubectl_egress.report.findings import finding_document, findings_text
 from kubectl_egress.report.inspect import (
@@ -30,8 +31,10 @@ __all__ = [
     "InspectRows",
     "all_verified",
     "body_diff",
+    "failing",
     "finding_document",
     "findings_text",
+    "github_commands",
     "inspect_document",
     "inspect_names",
     "inspect_rest",
@@ -48,6 +51,7 @@ __all__ = [
     "plan_question",
     "plan_text",
     "refusal_text",
+    "sarif_document",
     "text_diff",
     "verify_document",
     "verify_junit",

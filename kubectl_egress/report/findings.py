@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kubectl_egress import paths, urls
-from kubectl_egress.model import Finding, Severity
+from kubectl_egress.model import Evidence, Finding, Severity
 from kubectl_egress.report.names import reference, short_name
 
 RANK = {severity: rank for rank, severity in enumerate((Severity.BLOCK, Severity.WARN, Severity.INFO))}
@@ -20,8 +20,8 @@ def findings_text(findings: Sequence[Finding], width: int | None = None) -> str:
     `width` wraps, None leaves every message on one line (so that grep finds it).
     """
     lines = []
-    for finding in dict.fromkeys(sorted(findings, key=_order)):
-        lines += _wrapped(f"{finding.severity:<5}  {finding.code}  {_about(finding)}{finding.message}", width)
+    for finding in worst_first(findings):
+        lines += _wrapped(f"{finding.severity:<5}  {finding.code}  {about(finding)}{finding.message}", width)
         if finding.remedy:
             lines += _wrapped(f"{INDENT}→ {finding.remedy}", width)
     return urls.shown("".join(line + "\n" for line in lines))
@@ -31,7 +31,13 @@ def _order(finding: Finding) -> tuple[int, str, str, str]:
     return RANK[finding.severity], finding.code, str(finding.workload or ""), str(finding.host or "")
 
 
-def _about(finding: Finding) -> str:
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Each once, those that block first."""
+    return tuple(dict.fromkeys(sorted(findings, key=_order)))
+
+
+def about(finding: Finding) -> str:
+    """Whom it concerns, with a colon; empty where it concerns nobody in particular."""
     named = [short_name(finding.workload)] if finding.workload else []
     named += [str(finding.host)] if finding.host else []
     return f"{', '.join(named)}: " if named else ""
@@ -66,4 +72,17 @@ def finding_document(finding: Finding) -> dict[str, Any]:
         document["object"] = reference(finding.object)
     if finding.steps:
         document["path"] = paths.kubectl_path(finding.steps)
+    if finding.evidence:
+        document["evidence"] = [_evidence_document(one) for one in finding.evidence]
+    return document
+
+
+def _evidence_document(evidence: Evidence) -> dict[str, Any]:
+    document: dict[str, Any] = {"object": reference(evidence.object)}
+    if evidence.steps:
+        document["path"] = paths.kubectl_path(evidence.steps)
+    if evidence.value:
+        document["value"] = urls.shown(evidence.value)
+    if evidence.file:
+        document |= {"file": evidence.file, "line": evidence.line}
     return document
