@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from kubectl_egress import kinds, mesh
+from kubectl_egress.findings.scope import PROXY_CONTAINER
+from kubectl_egress.findings.wire import destinations_of, outside, proxies_of
 from kubectl_egress.model import (
     Body,
     CallSite,
     Finding,
     Host,
-    Proxy,
     ProxyUnread,
     Ref,
     Severity,
@@ -22,6 +23,7 @@ from kubectl_egress.model import (
     Workload,
 )
 from kubectl_egress.places import Forced, Place
+from kubectl_egress.proxy.wire import Destination, KnownBy, matched, nameless, unknown
 from kubectl_egress.scan import REASON_REGISTRY, scan
 from kubectl_egress.visibility import passthrough, visibility
 
@@ -40,6 +42,8 @@ class InspectItem:
     findings: tuple[Finding, ...] = ()
     fails_closed: bool | None = None
     """None while every call is `https://`: the application itself encrypts."""
+    seen: tuple[Destination, ...] = ()
+    """What the sidecars have sent there, by cluster, by name or by address. Without call sites, all that is known of it."""
 
     @property
     def blocked(self) -> bool:
@@ -64,6 +68,10 @@ class PassthroughTraffic:
     blocked: int = 0
     """What BlackHoleCluster took."""
     unread: tuple[ProxyUnread, ...] = ()
+    pods: int = 0
+    """How many have a sidecar that runs, asked or not."""
+    destinations: tuple[Destination, ...] = ()
+    """Where to, as far as that is known: Envoy forgets an address some seconds after its last connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +122,17 @@ def inspect(survey: Survey, sites: Iterable[CallSite], findings: Sequence[Findin
     about: dict[tuple[Ref | None, Host | None], list[tuple[int, Finding]]] = {}
     for place, finding in enumerate(findings):
         about.setdefault((finding.workload, finding.host), []).append((place, finding))
-    items = tuple(
-        _item(workloads[ref], host, tuple(found), about, survey)
+    names = outside(survey)
+    wire = {ref: destinations_of(one, survey, names) for ref, one in workloads.items()} if survey.proxies else {}
+    called = {ref: tuple(host for of, host in by_item if of == ref) for ref in wire}
+    items = [
+        _item(workloads[ref], host, tuple(found), about, survey, wire.get(ref, ()))
         for (ref, host), found in by_item.items()
         if ref in workloads
-    )
+    ]
+    for ref, destinations in wire.items():
+        alone = unknown(destinations, called[ref], survey.resolved)
+        items += [_live_item(workloads[ref], host, found, about, survey) for host, found in _by_host(alone).items()]
     taken = {finding for item in items for finding in item.findings}
     return InspectReport(
         namespace=survey.namespace,
@@ -182,26 +196,46 @@ def _item(
     sites: tuple[CallSite, ...],
     about: Mapping[tuple[Ref | None, Host | None], Sequence[tuple[int, Finding]]],
     survey: Survey,
+    wire: Sequence[Destination],
 ) -> InspectItem:
     keys = ((workload.ref, host), (workload.ref, None), (None, host))
     found = [one for key in keys for one in about.get(key, ())]
     return InspectItem(
         workload=workload.ref,
         host=host,
-        visibility=visibility(host, _proxies(workload, survey), sites),
+        visibility=visibility(host, proxies_of(workload, survey), sites),
         call_sites=sites,
         findings=tuple(finding for _, finding in sorted(found, key=lambda one: one[0])),
         fails_closed=None if all(site.url.encrypted for site in sites) else _aliased(workload, host),
+        seen=tuple(one for _, one in matched(wire, [host], survey.resolved)),
     )
 
 
-def _proxies(workload: Workload, survey: Survey) -> tuple[Proxy, ...]:
-    refs = (_pod(pod, workload.ref.namespace) for pod in workload.pods)
-    return tuple(survey.proxies[ref] for ref in refs if ref in survey.proxies)
+def _by_host(destinations: Iterable[Destination]) -> dict[Host, tuple[Destination, ...]]:
+    found: dict[Host, tuple[Destination, ...]] = {}
+    for one in destinations:
+        found[one.host] = (*found.get(one.host, ()), one)
+    return found
 
 
-def _pod(pod: Body, namespace: str) -> Ref:
-    return Ref("Pod", pod["metadata"].get("namespace", namespace), pod["metadata"]["name"])
+def _live_item(
+    workload: Workload,
+    host: Host,
+    seen: tuple[Destination, ...],
+    about: Mapping[tuple[Ref | None, Host | None], Sequence[tuple[int, Finding]]],
+    survey: Survey,
+) -> InspectItem:
+    """What is on the wire alone."""
+    by_name = seen[0].known_by in (KnownBy.CLUSTER, KnownBy.SERVER_NAME)
+    known = visibility(host, proxies_of(workload, survey), ()) if by_name else Visibility.OPAQUE
+    return InspectItem(
+        workload=workload.ref,
+        host=host,
+        visibility=Visibility.BLOCKED if all(one.blocked for one in seen) else known,
+        call_sites=(),
+        findings=tuple(finding for _, finding in about.get((workload.ref, host), ())),
+        seen=seen,
+    )
 
 
 def _aliased(workload: Workload, host: Host) -> bool:
@@ -221,18 +255,33 @@ def _nowhere(text: str) -> bool:
 
 
 def _traffic(workload: Workload, survey: Survey) -> PassthroughTraffic:
-    proxies = _proxies(workload, survey)
+    proxies = proxies_of(workload, survey)
     unread = tuple(proxy for proxy in proxies if isinstance(proxy, ProxyUnread))
     counted = passthrough(proxies)
     return PassthroughTraffic(
-        workload.ref, counted.connections, counted.requests, len(proxies) - len(unread), counted.blocked, unread
+        workload.ref,
+        counted.connections,
+        counted.requests,
+        len(proxies) - len(unread),
+        counted.blocked,
+        unread,
+        max(len(proxies), sum(map(_has_running_sidecar, workload.pods))),
+        nameless(proxies),
     )
 
 
+def _has_running_sidecar(pod: Body) -> bool:
+    status = pod.get("status") or {}
+    states = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    return any(state.get("name") == PROXY_CONTAINER and "running" in (state.get("state") or {}) for state in states)
+
+
 def _next_first(item: InspectItem) -> tuple[int, Host, Ref]:
-    """What can be migrated now, then what is stopped, then what is done, then what only files know."""
+    """What can be migrated now, then what is stopped, then what is only on the wire, then what is done."""
     if item.ready:
         return 0, item.host, item.workload
+    if not item.call_sites:
+        return 2, item.host, item.workload
     if item.blocked or any(site.url.encrypted for site in item.call_sites):
         return 1, item.host, item.workload
-    return 2, item.host, item.workload
+    return 3, item.host, item.workload

@@ -267,6 +267,19 @@ class TcpSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedConnection:
+    """One connection to a host without a name, as the sidecar's access log has it."""
+
+    cluster: str
+    """`PassthroughCluster`, `BlackHoleCluster` or `AllowAnyDynamicDNSCluster`."""
+    address: str
+    """Where the application wanted to go."""
+    port: int
+    server_name: str
+    """The SNI of its TLS."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProxySnapshot:
     """What one sidecar said, at one moment."""
 
@@ -285,6 +298,10 @@ class ProxySnapshot:
     """How many series whose name begins with `istio_` were read: as many as were asked for."""
     catch_all: str = ""
     """The cluster that takes what no listener knows: `PassthroughCluster` or `BlackHoleCluster`; empty if not asked."""
+    logged: tuple[LoggedConnection, ...] = ()
+    """From the end of its access log, if that is on and was asked for; those with an SNI alone."""
+    log_forbidden: bool = False
+    """Whether the log may not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +388,8 @@ class Survey:
     denied: tuple[Denied, ...] = ()
     live: bool = False
     """Whether it came from a cluster, so that a missing proxy is a fact and not an omission."""
+    resolved: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Addresses by host name, as the resolver of this machine says, which a pod's may not; what is missing did not resolve."""
 
 
 # ---- findings -----------------------------------------------------------------------------------------------------

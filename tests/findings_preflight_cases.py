@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from kubectl_egress import mesh
 from kubectl_egress.model import (
     Body,
     CallSite,
+    Endpoint,
+    LoggedConnection,
     MeshSettings,
     ProxySnapshot,
     Ref,
@@ -19,7 +22,7 @@ from kubectl_egress.model import (
 )
 from tests import findings_cases
 from tests.build import NAMESPACE, config_map, container, deployment, document, pod
-from tests.build_mesh import HOST, survey_of
+from tests.build_mesh import HOST, entry, survey_of
 from tests.findings_cases import SHOP, URL, Case, case, held, namespaces, scripted, shop
 
 API = "/apis/networking.istio.io/v1/namespaces"
@@ -31,6 +34,19 @@ def live(*bodies: Body, pods: list[Body] | None = None, **snapshot: Any) -> dict
     fields: dict[str, Any] = {"upstreams": (), "virtual_hosts": (), "requests": (), "durations": (), "tcp": ()}
     said = ProxySnapshot(POD, 0.0, **{**fields, **snapshot})
     return {"pods": {"shop": pods or [pod("shop-1")]}, "proxies": {POD: said}, "live": True}
+
+
+_LOGGED = LoggedConnection("PassthroughCluster", "203.0.113.9", 443, "other.example.com")
+
+
+def _passed(address: str, port: int = 443) -> Upstream:
+    """PassthroughCluster with an address."""
+    return Upstream("PassthroughCluster", None, endpoints=(Endpoint(address, port, connections=2),))
+
+
+def _used(host: str, connections: int = 2) -> Upstream:
+    """A cluster of a host with connections."""
+    return Upstream(f"outbound|443||{host}", None, endpoints=(Endpoint("203.0.113.9", 443, connections=connections),))
 
 
 def states(**proxy: Any) -> Body:
@@ -85,6 +101,20 @@ _MOUNTED = [{"name": "v", "secret": {"secretName": "s"}}]
 _INJECTED: dict[str, Any] = {"live": True, "namespaces": namespaces()}
 
 _TRIGGERS: dict[str, list[Case]] = {
+    "live-only": [
+        case("server name", **live(logged=(_LOGGED,))),
+        case("server name, blocked", **live(logged=(replace(_LOGGED, cluster="BlackHoleCluster"),))),
+        case("authority", **live(requests=(RequestSeries("other.example.com", "PassthroughCluster", "200", "-", 3),))),
+        case(
+            "cluster",
+            objects=[entry("other", hosts=["other.example.com"])],
+            **live(upstreams=(_used("other.example.com"),)),
+        ),
+        case(
+            "address", resolved={"httpbin.org": frozenset({"203.0.113.1"})}, **live(upstreams=(_passed("203.0.113.9"),))
+        ),
+        case("another port", **live(upstreams=(_passed("203.0.113.9", 8443),))),
+    ],
     "no-permission": [case("settings unknown", live=True, settings=MeshSettings())],
     "no-sidecar": [
         case("not ready", **live(pods=[states(ready=False)])),
@@ -163,6 +193,23 @@ _TRIGGERS: dict[str, list[Case]] = {
 }
 
 _SILENT: dict[str, list[Case]] = {
+    "live-only": [
+        case("the host that is called", **live(logged=(replace(_LOGGED, server_name="httpbin.org"),))),
+        case(
+            "its address",
+            resolved={"httpbin.org": frozenset({"203.0.113.9"})},
+            **live(upstreams=(_passed("203.0.113.9"),)),
+        ),
+        case("an address that may be its", **live(upstreams=(_passed("203.0.113.9"),))),
+        case("an address inside", **live(upstreams=(_passed("10.96.0.1", 6443),))),
+        case("a Service", **live(upstreams=(_used("a.other.svc.cluster.local"),))),
+        case(
+            "an entry that is not used",
+            objects=[entry("o", hosts=["o.example.com"])],
+            **live(upstreams=(_used("o.example.com", 0),)),
+        ),
+        case("a migration of another host", hosts=(HOST,), **live(logged=(_LOGGED,))),
+    ],
     "no-permission": [case("files know no settings", settings=MeshSettings())],
     "no-sidecar": [
         case("sidecar ready", **live(pods=[states(ready=True)])),

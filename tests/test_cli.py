@@ -80,7 +80,7 @@ def test_inspect_takes_kubectls_flags(flag: str, capsys: Capture) -> None:
         (["inspect", "--namespac"], "No such option: --namespac"),
         (["inspect", "-o", "tabel"], 'unable to match a printer suitable for the output format "tabel", allowed'),
         (["explain", "no-sidecars"], "did you mean no-sidecar"),
-        (["inspect", "--live", "maybe"], "it must be on or off"),
+        (["inspect", "--live", "maybe"], "it must be auto, off, or sample=N"),
         (["inspect", "-f", ".", "deploy/x"], "you may not specify resource arguments as well"),
         (["inspect", "-f", ".", "-l", "a=b"], "does not go with -f"),
         (["inspect", "deploy/x/y"], "may not have more than one slash"),

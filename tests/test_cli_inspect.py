@@ -133,13 +133,13 @@ def test_a_broken_file_is_two_lines_and_1(text: str, capsys: Capture, tmp_path: 
 def test_a_cluster_on_one_screen(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def survey_cluster(targets: Any, selection: Any, connection: Any, live: bool, places: Any) -> Survey:
-        asked.append((list(targets), selection.namespace, connection.context, live))
+    def survey_cluster(targets: Any, selection: Any, connection: Any, asking: Any, places: Any) -> Survey:
+        asked.append((list(targets), selection.namespace, connection.context, asking))
         return survey_documents([one for one in parse(DEPLOYMENT, "") if one.ref.kind != "ConfigMap"], "test")
 
     monkeypatch.setattr(command, "survey_cluster", survey_cluster)
     assert cli.main(["inspect", "deploy/shop", "-n=test", "--context", "c", "--live=off"]) == 0
-    assert asked == [(["deploy/shop"], "test", "c", False)]
+    assert asked == [(["deploy/shop"], "test", "c", None)]
     captured = capsys.readouterr()
     assert (
         captured.out

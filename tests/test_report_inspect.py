@@ -6,6 +6,7 @@ from typing import Any
 
 from kubectl_egress.inspection import InspectItem, InspectReport, PassthroughTraffic
 from kubectl_egress.model import CallSite, Finding, Host, ProxyUnread, Ref, Severity, Visibility
+from kubectl_egress.proxy.wire import Destination, KnownBy
 from kubectl_egress.report import inspect_document, inspect_names, inspect_summary, inspect_table
 from kubectl_egress.urls import find_urls
 
@@ -88,9 +89,17 @@ unread   pod/web-0: connection refused
 def test_wide_has_a_line_for_each_call_site() -> None:
     report = replace(REPORT, items=(replace(STOPPED, findings=()),), passthrough=())
     lines = inspect_table(report, wide=True).splitlines()
-    assert [re.split(" {3,}", line)[-6:] for line in lines] == [
-        ["FINDINGS", "CONTAINER", "OBJECT", "PATH", "URL", "REASON"],
-        ["<none>", "<none>", "configmap/web", ".data.app\\.properties", "https://***@api.stripe.com/v1", "<none>"],
+    assert [re.split(" {3,}", line)[-7:] for line in lines] == [
+        ["FINDINGS", "CONTAINER", "OBJECT", "PATH", "URL", "REASON", "SEEN"],
+        [
+            "<none>",
+            "<none>",
+            "configmap/web",
+            ".data.app\\.properties",
+            "https://***@api.stripe.com/v1",
+            "<none>",
+            "<none>",
+        ],
         [
             "<none>",
             "main",
@@ -98,8 +107,61 @@ def test_wide_has_a_line_for_each_call_site() -> None:
             ".spec.template.spec.containers[0].command[2]",
             "https://api.stripe.com/v2",
             "it is put together at run time",
+            "<none>",
         ],
     ]
+
+
+LIVE = InspectItem(
+    CURL,
+    Host("api.github.com"),
+    Visibility.OPAQUE,
+    (),
+    (
+        Finding(
+            "live-only",
+            Severity.BLOCK,
+            "its pods went to api.github.com:443",
+            "look for it",
+            CURL,
+            Host("api.github.com"),
+        ),
+    ),
+    seen=(
+        Destination(Host("api.github.com"), KnownBy.SERVER_NAME, "PassthroughCluster", ("203.0.113.7",), 12),
+        Destination(Host("api.github.com"), KnownBy.AUTHORITY, "PassthroughCluster", (), 0, 1),
+    ),
+)
+
+
+def test_what_is_on_the_wire_alone_is_a_row_of_its_own() -> None:
+    report = replace(REPORT, items=(LIVE,), passthrough=())
+    assert inspect_table(report).splitlines()[:2] == [
+        "WORKLOAD          HOST             VISIBILITY   CALLS         FAILS    FINDINGS",
+        "deployment/curl   api.github.com   opaque       on the wire   <none>   live-only",
+    ]
+    (_, row, *_) = inspect_table(report, wide=True).splitlines()
+    assert row.endswith("   12 connections (by server name), 1 request (by authority)")
+    (item,) = inspect_document(report)["items"]
+    assert (item["callSites"], item["live"][0]) == (
+        [],
+        {
+            "host": "api.github.com",
+            "port": 443,
+            "cluster": "PassthroughCluster",
+            "knownBy": "server name",
+            "addresses": ["203.0.113.7"],
+            "connections": 12,
+            "requests": 0,
+            "errors": 0,
+        },
+    )
+    assert inspect_summary(report).splitlines()[-1] == "Next: kubectl egress explain live-only"
+
+
+def test_a_sample_of_the_sidecars_is_said_to_be_one() -> None:
+    report = replace(REPORT, items=(), passthrough=(PassthroughTraffic(CURL, 54, 0, 1, pods=40),))
+    assert "54 connections, 0 requests   1/40" in inspect_table(report)
 
 
 def test_all_namespaces_come_first_and_the_next_command_names_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -20,15 +21,38 @@ from kubectl_egress.cli.sources import (
     survey_cluster,
     survey_documents,
     surveys_of_cluster,
+    with_addresses,
     with_lines,
 )
 from kubectl_egress.errors import UsageError
 
 if TYPE_CHECKING:
+    from kubectl_egress.cluster.survey import Asking
     from kubectl_egress.inspection import InspectReport
     from kubectl_egress.model import CallSite, Finding, Survey
 
+MANY = 100
+"""More sidecars than this in one namespace are not all asked unless told."""
+
 FORMATS = ("json", "yaml", "name", "wide", "sarif", "github")
+
+Live = Annotated[
+    str,
+    typer.Option(
+        "--live",
+        metavar="auto|off|sample=N",
+        help="Which sidecars to ask: all (of more than 100 in a namespace, one for each workload), none, or N for each workload.",
+    ),
+]
+FailOn = Annotated[
+    str,
+    typer.Option(
+        "--fail-on",
+        metavar="block|warn",
+        help="Exit with 3 if there is a finding that stops a migration (block), or any that is worth a look (warn).",
+        show_default=False,
+    ),
+]
 
 
 def inspect(
@@ -37,18 +61,8 @@ def inspect(
     connection: Connection,
     reading: Reading,
     targets: Targets = None,
-    live: Annotated[
-        str, typer.Option("--live", metavar="on|off", help="Must be 'on' or 'off': whether to ask the sidecars.")
-    ] = "on",
-    fail_on: Annotated[
-        str,
-        typer.Option(
-            "--fail-on",
-            metavar="block|warn",
-            help="Exit with 3 if there is a finding that stops a migration (block), or any that is worth a look (warn).",
-            show_default=False,
-        ),
-    ] = "",
+    live: Live = "auto",
+    fail_on: FailOn = "",
     output: Annotated[str, output_option(*FORMATS)] = "",
 ) -> int:
     """Show what the workloads call, and how well the mesh sees it.
@@ -64,34 +78,46 @@ def inspect(
       kubectl egress inspect -f deploy/ -R --fail-on=block -o github
     """
     check_format(output, FORMATS)
-    if live not in ("on", "off"):
-        raise UsageError(f"invalid --live value ({live})", "it must be on or off")
     if fail_on not in ("", "block", "warn"):
         raise UsageError(f"invalid --fail-on value ({fail_on})", "it must be block or warn")
-    if files.filename:
+    in_files = bool(files.filename)
+    asking = how_to_ask(live, in_files=in_files)
+    streamed = selection.all_namespaces and not in_files
+    if in_files:
         report = read_files(targets or (), selection, files, reading)
-    elif selection.all_namespaces:
-        shown = output in ("", "wide")
-        rows = rows_as_they_come(output == "wide") if shown else None
-        report = read_namespaces(targets or (), selection, connection, live == "on", reading, rows)
+    elif streamed:
+        report = read_namespaces(targets or (), selection, connection, asking, reading, rows_as_they_come(output))
     else:
-        report = read_cluster(targets or (), selection, connection, live == "on", reading)
-    where = again(selection, files, report.ready_namespace) + ("" if files.filename else connection.again())
-    show(report, output, where.strip(), rows_shown=selection.all_namespaces and not files.filename)
+        report = read_cluster(targets or (), selection, connection, asking, reading)
+    where = again(selection, files, report.ready_namespace) + ("" if in_files else connection.again())
+    show(report, output, where.strip(), rows_shown=streamed)
     return failed(report, fail_on) if fail_on else 0
 
 
+def how_to_ask(live: str, *, in_files: bool = False) -> Asking | None:
+    """What `--live` says; None: not at all. UsageError for what it cannot say. `on` is `auto`, as it was called first."""
+    sample = re.fullmatch(r"sample=([1-9]\d*)", live)
+    if live not in ("auto", "on", "off") and sample is None:
+        raise UsageError(f"invalid --live value ({live})", "it must be auto, off, or sample=N with N of at least 1")
+    if live == "off" or in_files:
+        return None
+    from kubectl_egress.cluster.survey import Asking
+
+    return Asking(sample=int(sample[1]), logs=True) if sample else Asking(at_most=MANY, logs=True)
+
+
 def read_cluster(
-    targets: Sequence[str], selection: Selection, connection: Connection, live: bool, reading: Reading
+    targets: Sequence[str], selection: Selection, connection: Connection, asking: Asking | None, reading: Reading
 ) -> InspectReport:
     """What the cluster says of the targets."""
     from kubectl_egress import inspection
 
     places, forced = reading.places(), reading.forced()
-    survey = survey_cluster(targets, selection, connection, live, places)
+    survey = survey_cluster(targets, selection, connection, asking, places)
     refuse_blind(survey)
     sites = inspection.call_sites(survey, places, forced)
     check_forced(forced, sites)
+    survey = with_addresses(survey, sites)
     return inspection.inspect(survey, sites, checked(survey, sites))
 
 
@@ -99,30 +125,32 @@ def read_namespaces(
     targets: Sequence[str],
     selection: Selection,
     connection: Connection,
-    live: bool,
+    asking: Asking | None,
     reading: Reading,
-    tell: Callable[[InspectReport], None] | None,
+    tell: Callable[[InspectReport], None],
 ) -> InspectReport:
     """What the cluster says of all namespaces; `tell` is told of each as soon as it has been read."""
     from kubectl_egress import inspection
 
     places, forced = reading.places(), reading.forced()
     reports = []
-    for survey in surveys_of_cluster(targets, selection, connection, live, places):
+    for survey in surveys_of_cluster(targets, selection, connection, asking, places):
         refuse_blind(survey)
         sites = inspection.call_sites(survey, places, forced)
+        survey = with_addresses(survey, sites)
         reports.append(inspection.inspect(survey, sites, checked(survey, sites)))
-        if tell:
-            tell(reports[-1])
+        tell(reports[-1])
     check_forced(forced, [site for report in reports for item in report.items for site in item.call_sites])
     return inspection.merged(reports)
 
 
-def rows_as_they_come(wide: bool) -> Callable[[InspectReport], None]:
-    """Prints the rows of a namespace; sorted within it, since what comes later is not known yet."""
+def rows_as_they_come(output: str) -> Callable[[InspectReport], None]:
+    """Prints the rows of a namespace; sorted within it, since what comes later is not known yet. Nothing for a document."""
     from kubectl_egress.report import InspectRows
 
-    rows = InspectRows(wide, coloured(sys.stdout))
+    if output not in ("", "wide"):
+        return lambda _: None
+    rows = InspectRows(output == "wide", coloured(sys.stdout))
     return lambda report: emit(rows.more(report))
 
 

@@ -11,6 +11,7 @@ from kubectl_egress.cli.options import Connection, Files, Selection
 from kubectl_egress.errors import EgressError, UsageError
 
 if TYPE_CHECKING:
+    from kubectl_egress.cluster.survey import Asking
     from kubectl_egress.journal import Journal
     from kubectl_egress.model import CallSite, Document, Evidence, Finding, Ref, Spot, Steps, Survey
     from kubectl_egress.places import Forced, Place
@@ -22,7 +23,7 @@ def survey_cluster(
     targets: Sequence[str],
     selection: Selection,
     connection: Connection,
-    live: bool = True,
+    asking: Asking | None = None,
     places: Sequence[Place] = (),
 ) -> Survey:
     """Everything that there is to know of the targets in the cluster; the connection is closed again."""
@@ -38,7 +39,8 @@ def survey_cluster(
             parsed,
             selector=selection.selector,
             all_namespaces=selection.all_namespaces,
-            live=live,
+            live=asking is not None,
+            asking=asking,
             places=places,
         )
     finally:
@@ -49,23 +51,32 @@ def surveys_of_cluster(
     targets: Sequence[str],
     selection: Selection,
     connection: Connection,
-    live: bool = True,
+    asking: Asking | None = None,
     places: Sequence[Place] = (),
 ) -> Iterator[Survey]:
     """As `survey_cluster`, of all namespaces one after another while the cluster is still being read."""
     from kubectl_egress.cluster import connect
     from kubectl_egress.cluster.stream import surveys
-    from kubectl_egress.cluster.survey import Asking
     from kubectl_egress.cluster.targets import parse_targets
 
     parsed = parse_targets(targets)
     cluster = connect(connection.options(selection.namespace))
     try:
-        yield from surveys(
-            cluster, parsed, selector=selection.selector, places=places, asking=Asking() if live else None
-        )
+        yield from surveys(cluster, parsed, selector=selection.selector, places=places, asking=asking)
     finally:
         cluster.close()
+
+
+def with_addresses(survey: Survey, sites: Sequence[CallSite]) -> Survey:
+    """The survey with the addresses of the hosts that nameless connections may have gone to; asks DNS only if there are such."""
+    from kubectl_egress.model import ProxySnapshot
+    from kubectl_egress.proxy.wire import has_nameless
+
+    if not any(isinstance(said, ProxySnapshot) and has_nameless(said) for said in survey.proxies.values()):
+        return survey
+    from kubectl_egress.cluster.resolving import addresses_of
+
+    return replace(survey, resolved=addresses_of(site.host.name for site in sites if site.url.encrypted))
 
 
 def refuse_blind(survey: Survey) -> None:

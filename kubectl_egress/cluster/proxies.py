@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from kubectl_egress.cluster.cluster import Cluster
 from kubectl_egress.cluster.lists import side_by_side
 from kubectl_egress.errors import EgressError, ForbiddenError
-from kubectl_egress.model import Body, Host, Proxy, ProxyUnread, Ref
-from kubectl_egress.proxy import admin_paths, snapshot
+from kubectl_egress.model import Body, Host, Proxy, ProxySnapshot, ProxyUnread, Ref
+from kubectl_egress.proxy import access_log, admin_paths, snapshot, wire
 
 T = TypeVar("T")
 
 ADMIN_PORT = 15000
+_LOG_LINES = 1000
+_LOG_BYTES = 1_000_000
 CONTAINER = "istio-proxy"
 # Older Envoy answers 404, with these words, where it has none of a kind: that is an answer.
 _NONE_THERE = "not found in config dump"
@@ -68,8 +71,12 @@ def read_snapshots(
     *,
     concurrency: int = 16,
     timeout: float = 10.0,
+    logs: bool = False,
 ) -> Mapping[Ref, Proxy]:
-    """What the sidecar of every pod says about the hosts (None: about everything outbound), read and understood."""
+    """What the sidecar of every pod says about the hosts (None: about everything outbound), read and understood.
+
+    `logs`: of one that has sent to hosts without a name, also what its access log says of them.
+    """
     paths = admin_paths(None if hosts is None else [str(host) for host in hosts])
 
     def read(pod: Ref) -> Proxy:
@@ -78,11 +85,26 @@ def read_snapshots(
             return texts
         try:
             # Here and not afterwards: the texts of a thousand proxies are not to be held together.
-            return snapshot(pod, texts, time.monotonic())
+            said = snapshot(pod, texts, time.monotonic())
+            return _with_log(cluster, said) if logs and wire.has_nameless(said) else said
         except EgressError as error:
             return ProxyUnread(pod, error.message)
 
     return _side_by_side(pods, read, concurrency)
+
+
+def _with_log(cluster: Cluster, said: ProxySnapshot) -> ProxySnapshot:
+    """The snapshot with the end of the sidecar's access log; without, where that cannot be read."""
+    path = f"/api/v1/namespaces/{said.pod.namespace}/pods/{said.pod.name}/log"
+    query = {"container": CONTAINER, "tailLines": str(_LOG_LINES), "limitBytes": str(_LOG_BYTES)}
+    try:
+        text = cluster.transport.text(path, query, longest=_LOG_BYTES)
+    except ForbiddenError:
+        return replace(said, log_forbidden=True)
+    except EgressError:
+        # It only adds names to what is known without it.
+        return said
+    return replace(said, logged=access_log.read(text))
 
 
 def _side_by_side(pods: Sequence[Body], read: Callable[[Ref], T], concurrency: int) -> Mapping[Ref, T]:

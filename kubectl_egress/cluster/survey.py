@@ -39,6 +39,12 @@ class Asking:
     hosts: Sequence[Host] | None = None
     """About what; None: about everything outbound."""
     concurrency: int = 16
+    sample: int = 0
+    """As many sidecars of each workload; 0: all."""
+    at_most: int = 0
+    """With more sidecars than this, one of each workload; 0: no limit."""
+    logs: bool = False
+    """Whether to read their access logs for the names of hosts that the mesh does not know."""
 
 
 def survey(
@@ -51,10 +57,11 @@ def survey(
     hosts: Sequence[Host] | None = None,
     places: Sequence[Place] = (),
     concurrency: int = 16,
+    asking: Asking | None = None,
 ) -> Survey:
     """Read the workloads that the targets and the label selector mean, and what decides about them.
 
-    Without targets, also objects of other kinds that a row of `places` (`--path`) is about. `live`: ask the sidecars of their running pods too, about `hosts` (None: about everything outbound).
+    Without targets, also objects of other kinds that a row of `places` (`--path`) is about. `live`: ask the sidecars of their running pods too, about `hosts` (None: about everything outbound), or as `asking` says.
     What may not be read becomes a Denied. Raises UsageError for targets that do not fit together, NotFoundError for
     a target, a type or a namespace that does not exist, ForbiddenError for credentials that do not count (401), and
     UnreachableError.
@@ -66,7 +73,7 @@ def survey(
     with side_by_side(_READERS, "survey") as pool:
         others = () if targets else other_resources(cluster, places)
         found = _gather(cluster, selections, namespace, selector, pool, others)
-    return assembled(cluster, found, namespace or "", Asking(hosts, concurrency) if live else None)
+    return assembled(cluster, found, namespace or "", (asking or Asking(hosts, concurrency)) if live else None)
 
 
 def assembled(cluster: Cluster, found: Found, namespace: str, asking: Asking | None) -> Survey:
@@ -237,7 +244,10 @@ def _check_names(
 def _proxies(cluster: Cluster, workloads: Sequence[Workload], asking: Asking) -> Mapping[Ref, Proxy]:
     """What the sidecars say, and why those say nothing that ought to run."""
     dead = (not_running(pod) for workload in workloads for pod in workload.pods if not is_leaving(pod))
-    said = read_snapshots(cluster, _askable(workloads), asking.hosts, concurrency=asking.concurrency)
+    by_workload = _askable(workloads)
+    many = bool(asking.at_most) and sum(map(len, by_workload)) > asking.at_most
+    chosen = [pod for pods in by_workload for pod in pods[: 1 if many else asking.sample or None]]
+    said = read_snapshots(cluster, chosen, asking.hosts, concurrency=asking.concurrency, logs=asking.logs)
     return {**said, **{one.pod: one for one in dead if one is not None}}
 
 
@@ -246,6 +256,6 @@ def is_leaving(pod: Body) -> bool:
     return "deletionTimestamp" in pod["metadata"]
 
 
-def _askable(workloads: Iterable[Workload]) -> list[Body]:
-    """The pods whose sidecars can be asked."""
-    return [pod for workload in workloads for pod in workload.pods if has_proxy(pod) and is_running(pod)]
+def _askable(workloads: Iterable[Workload]) -> list[list[Body]]:
+    """The pods whose sidecars can be asked, of each workload."""
+    return [[pod for pod in workload.pods if has_proxy(pod) and is_running(pod)] for workload in workloads]

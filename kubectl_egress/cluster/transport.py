@@ -105,6 +105,18 @@ class Transport:
                     raise refusal(response.status, data)
             time.sleep(pause)
 
+    def text(self, path: str, query: Query, *, longest: int = 2_000_000) -> str:
+        """The text that a GET answers with (a container's log), up to `longest` bytes; errors as in `json`, not repeated."""
+        try:
+            response = self._send("GET", path, query, None, "", "*/*", self._limits())
+            data = response.read(longest, decode_content=True)
+            response.release_conn()
+        except HTTPError as exception:
+            raise unreachable(exception, self.server) from exception
+        if response.status >= 300:
+            raise refusal(response.status, data)
+        return data.decode(errors="replace")
+
     @contextlib.contextmanager
     def lines(self, path: str, query: Query, seconds: float) -> Iterator[Iterator[bytes]]:
         """Open a watch and give its lines, as they come, for about `seconds`; errors as in `json`.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kubectl_egress.findings.scope import Found, Scope
-from kubectl_egress.model import Denied, ProxyUnread, Severity
+from kubectl_egress.model import Denied, Evidence, ProxySnapshot, ProxyUnread, Severity
+
+_SHOWN = 3  # pods of which evidence is given
 
 # Without these of its own namespace, no plan is safe; what is missing elsewhere may only hide a conflict.
 _NEEDED = ("pods", "replicasets", "configmaps", "serviceentries", "destinationrules", "virtualservices")
@@ -60,4 +62,16 @@ def _proxies(scope: Scope) -> Iterator[Found]:
         yield Found(
             f"may not read the sidecars in namespace {namespace}: {unread[0].reason}",
             f"ask for get and create on pods/portforward or pods/exec in namespace {namespace}",
+            evidence=tuple(Evidence(one.pod, (), one.reason) for one in unread[:_SHOWN]),
+        )
+    silent = {
+        said.pod.namespace
+        for said in scope.survey.proxies.values()
+        if isinstance(said, ProxySnapshot) and said.log_forbidden
+    }
+    for namespace in sorted(silent):
+        yield Found(
+            f"may not read the sidecars' logs in namespace {namespace}: which hosts nameless connections go to may stay unknown",
+            f"kubectl auth can-i get pods --subresource=log -n {namespace} checks it",
+            severity=Severity.INFO,
         )

@@ -12,6 +12,7 @@ from kubectl_egress.findings import (
     redirection,
     rewriting,
     sources,
+    wire,
 )
 from kubectl_egress.findings.row import Row
 from kubectl_egress.findings.scope import by_caller
@@ -226,6 +227,18 @@ ROWS = (
         sources.not_rewritable,
         ignorable=True,
         changes=True,
+    ),
+    Row(
+        "live-only",
+        BLOCK,
+        "the pods go somewhere that stands nowhere we can read",
+        "A sidecar has sent connections or requests to a host whose name it knows (by its own cluster, by the SNI in its access "
+        "log, or by the Host header of plain HTTP), and no spec that is read has that name. Of an address without a name it only "
+        "warns, and only where every host that is called on that port resolves, from this machine, to something else.",
+        "What calls the host is in a Secret, in the image, or in what the program reads elsewhere: no plan can change it, and the "
+        "host would stay on https.",
+        "Find what holds the URL, and put it where it can be read (env, a ConfigMap); --path adds a place to look at.",
+        wire.live_only,
     ),
     Row(
         "no-permission",

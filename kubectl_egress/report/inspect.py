@@ -9,6 +9,7 @@ from typing import Any
 from kubectl_egress import paths, urls
 from kubectl_egress.inspection import InspectItem, InspectReport, PassthroughTraffic
 from kubectl_egress.model import CallSite, Host, Severity, Visibility
+from kubectl_egress.proxy.wire import Destination
 from kubectl_egress.report.colour import highlighted
 from kubectl_egress.report.findings import RANK, finding_document, findings_text
 from kubectl_egress.report.names import reference, resource_name, short_name
@@ -17,6 +18,7 @@ from kubectl_egress.report.table import GrowingTable, counted, one_line, table
 API_VERSION = "egress.kubectl/v1"
 COLUMNS = ("WORKLOAD", "HOST", "VISIBILITY", "CALLS", "FAILS", "FINDINGS")
 WIDE_COLUMNS = ("CONTAINER", "OBJECT", "PATH", "URL", "REASON")
+LIVE_COLUMN = "SEEN"
 FILE_COLUMNS = ("WORKLOAD", "HOST", "CALLS", "FILE", "FINDINGS")
 
 NAMED = 3
@@ -41,7 +43,8 @@ class InspectRows:
     ) -> None:
         """`spaces`: with a column for the namespace."""
         columns = FILE_COLUMNS if in_files else COLUMNS
-        headers = (*(("NAMESPACE",) if spaces else ()), *columns, *(WIDE_COLUMNS if wide else ()))
+        more = (*WIDE_COLUMNS, *(() if in_files else (LIVE_COLUMN,))) if wide else ()
+        headers = (*(("NAMESPACE",) if spaces else ()), *columns, *more)
         self._table = GrowingTable(headers)
         self._wide, self._colour, self._in_files, self._spaces = wide, colour, in_files, spaces
 
@@ -59,10 +62,13 @@ class InspectRows:
             cells = (*namespace, name, host, str(item.visibility), _calls(item), _fails(item), codes)
         if not self._wide:
             yield cells
+        seen = () if self._in_files else (_wire(item),)
+        if self._wide and not item.call_sites:
+            yield (*cells, *("" for _ in WIDE_COLUMNS), *seen)
         for site in item.call_sites if self._wide else ():
             one = (*namespace, name, host, _calls(item), _place(site), codes) if self._in_files else cells
             address = paths.kubectl_path(site.steps)
-            yield (*one, site.container, short_name(site.object), address, *_url_and_reason(site))
+            yield (*one, site.container, short_name(site.object), address, *_url_and_reason(site), *seen)
 
 
 def inspect_rest(report: InspectReport, wide: bool = False, width: int | None = None, colour: bool = False) -> str:
@@ -81,7 +87,24 @@ def _url_and_reason(site: CallSite) -> tuple[str, str]:
 
 def _calls(item: InspectItem) -> str:
     schemes = Counter(site.url.scheme for site in item.call_sites)
+    if not item.call_sites:
+        return "on the wire"
     return ",".join(f"{number} {scheme}" for scheme, number in sorted(schemes.items(), reverse=True))
+
+
+def _wire(item: InspectItem) -> str:
+    """What the sidecars have sent there, and how the host is known: `12 connections (by address)`."""
+    return ", ".join(dict.fromkeys(f"{_amount(one)}{_known(one)}" for one in item.seen))
+
+
+def _amount(one: Destination) -> str:
+    parts = [counted(one.requests, "request")] if one.requests else []
+    parts += [counted(one.connections, "connection")] if one.connections or not parts else []
+    return ", ".join(parts)
+
+
+def _known(one: Destination) -> str:
+    return f" (by {one.known_by})" if one.known_by else ""
 
 
 def _fails(item: InspectItem) -> str:
@@ -105,7 +128,7 @@ def _places(sites: tuple[CallSite, ...]) -> str:
 def _traffic_row(traffic: PassthroughTraffic) -> tuple[str, ...]:
     seen = f"{counted(traffic.connections, 'connection')}, {counted(traffic.requests, 'request')}"
     seen += f", {traffic.blocked} blocked" if traffic.blocked else ""
-    total = traffic.proxies + len(traffic.unread)
+    total = max(traffic.pods, traffic.proxies + len(traffic.unread))
     return short_name(traffic.workload), seen if traffic.proxies else "<unknown>", f"{traffic.proxies}/{total}"
 
 
@@ -175,6 +198,7 @@ def _item_document(item: InspectItem) -> dict[str, Any]:
         "visibility": str(item.visibility),
         **closed,
         "callSites": [site_document(site) for site in item.call_sites],
+        **({"live": [_destination_document(one) for one in item.seen]} if item.seen else {}),
         "findings": [finding_document(finding) for finding in item.findings],
     }
 
@@ -194,6 +218,19 @@ def site_document(site: CallSite) -> dict[str, Any]:
     }
 
 
+def _destination_document(one: Destination) -> dict[str, Any]:
+    return {
+        "host": one.host.name,
+        "port": one.host.port,
+        "cluster": one.cluster,
+        "knownBy": str(one.known_by),
+        "addresses": list(one.addresses),
+        "connections": one.connections,
+        "requests": one.requests,
+        "errors": one.errors,
+    }
+
+
 def _traffic_document(traffic: PassthroughTraffic) -> dict[str, Any]:
     return {
         "workload": reference(traffic.workload),
@@ -201,5 +238,11 @@ def _traffic_document(traffic: PassthroughTraffic) -> dict[str, Any]:
         "requests": traffic.requests,
         "blocked": traffic.blocked,
         "proxies": traffic.proxies,
+        **({"pods": traffic.pods} if traffic.pods else {}),
+        **(
+            {"destinations": [_destination_document(one) for one in traffic.destinations]}
+            if traffic.destinations
+            else {}
+        ),
         "unread": [{"pod": one.pod.name, "reason": urls.shown(one.reason)} for one in traffic.unread],
     }

@@ -14,6 +14,14 @@ from kubectl_egress.lab.istiod.workload import Identity
 
 STATS_PREFIX = "wasmcustom"
 
+# Istio's default (istio/istio pilot/pkg/model/telemetry_logging.go).
+_TEXT_FORMAT = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% '
+    '%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% '
+    '%BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" '
+    '"%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% '
+    "%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n"
+)
 _LOGGER = "envoy.extensions.access_loggers.stats.v3.Config"
 _UNKNOWN = "unknown"
 
@@ -41,7 +49,8 @@ def http_loggers(identity: Identity) -> list[Resource]:
         _histogram("istio_request_bytes", tags, "Bytes", "%DOWNSTREAM_WIRE_BYTES_RECEIVED%"),
         _histogram("istio_response_bytes", tags, "Bytes", "%DOWNSTREAM_WIRE_BYTES_SENT%"),
     ]
-    return [_logger(counters=[_counter("istio_requests_total", tags, fixed=1)], histograms=histograms)]
+    counters = [_counter("istio_requests_total", tags, fixed=1)]
+    return [_logger(counters=counters, histograms=histograms), _to_stdout()]
 
 
 def tcp_loggers(identity: Identity, service: str, name: str, namespace: str) -> list[Resource]:
@@ -56,7 +65,18 @@ def tcp_loggers(identity: Identity, service: str, name: str, namespace: str) -> 
             _counter("istio_tcp_received_bytes_total", tags, value="%BYTES_RECEIVED%"),
         ]
     )
-    return [_only(opened, "TcpConnectionStart"), _only(closed, "TcpConnectionEnd")]
+    return [
+        _only(opened, "TcpConnectionStart"),
+        _only(closed, "TcpConnectionEnd"),
+        _only(_to_stdout(), "TcpConnectionEnd"),
+    ]
+
+
+def _to_stdout() -> Resource:
+    """The access log as text, which `accessLogFile: /dev/stdout` of the mesh config asks for."""
+    log_format = {"text_format_source": {"inline_string": _TEXT_FORMAT}}
+    message = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    return typed("envoy.access_loggers.file", message, path="/dev/stdout", log_format=log_format)
 
 
 def _http_destination() -> Mapping[str, str]:
