@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery test test-cluster lint format build clean
+.PHONY: help demo gallery bench test test-cluster lint format build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: $(VENV)/.lab ## the article's three demos, for real, in under a minute
 
 gallery: $(VENV)/.dev ## pictures of all that the tool shows, from the lab, in build/gallery (PNG where there is Chromium)
 	$(BIN)/python -m tests.gallery build/gallery
+
+bench: $(VENV)/.dev ## how fast it is beside kubectl, as a table (docs/speed.md says what is measured)
+	$(BIN)/python -m tests.bench
 
 test: $(VENV)/.dev ## every test that needs no cluster
 	$(BIN)/python -m pytest --numprocesses=auto $(PYTEST_ARGS)

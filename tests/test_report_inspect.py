@@ -226,6 +226,50 @@ block  no-sidecar  statefulset/web: its pods have no
     )
 
 
+def many(count: int) -> InspectReport:
+    refs = [Ref("Deployment", f"team-{number}", f"d{number}") for number in range(count)]
+    items = tuple(
+        replace(
+            STOPPED,
+            workload=ref,
+            call_sites=(site(ref, "https://api.stripe.com/"),),
+            findings=(replace(NO_SIDECAR, workload=ref),),
+        )
+        for ref in refs
+    )
+    unread = tuple(ProxyUnread(Ref("Pod", "a", f"p{number}"), "connection refused") for number in range(count))
+    return InspectReport("", items, (PassthroughTraffic(CURL, 3, 0, 1, unread=unread),), workloads=count)
+
+
+def test_many_findings_of_one_code_are_two_lines_unless_each_is_asked_for() -> None:
+    below = inspect_table(many(5)).partition("\n\n")[2]
+    assert (
+        below
+        == """\
+block  no-sidecar  5 workloads (team-0 deployment/d0, team-1 deployment/d1, team-2 deployment/d2, …): the workload's pods \
+run without a sidecar
+       → kubectl egress explain no-sidecar; -o wide lists each
+
+unread   pod/p0: connection refused
+unread   pod/p1: connection refused
+unread   pod/p2: connection refused
+unread   2 more; -o wide lists each
+"""
+    )
+    assert inspect_table(many(5), wide=True).count("block  no-sidecar  team-") == 5
+    assert inspect_table(many(3)).count("block  no-sidecar  team-") == 3
+
+
+def test_of_all_namespaces_the_counters_are_shown_when_asked_for() -> None:
+    assert "PASSTHROUGHCLUSTER" not in inspect_table(many(1))
+    assert "NAMESPACE   WORKLOAD          PASSTHROUGHCLUSTER          PROXIES" in inspect_table(many(1), wide=True)
+
+
+def test_a_workload_that_sent_nothing_is_no_line_of_the_counters() -> None:
+    quiet = PassthroughTraffic(WEB, 0, 0, 2)
+    assert "web" not in inspect_table(replace(REPORT, items=(), passthrough=(quiet,)))
+
+
 def test_colour_is_an_escape_sequence_and_nothing_else() -> None:
     plain, colour = inspect_table(REPORT), inspect_table(REPORT, colour=True)
     assert "\x1b" not in plain

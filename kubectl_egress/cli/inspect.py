@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kubectl_egress.cli.options import Connection, Files, Reading, Selection, Targets, output_option
-from kubectl_egress.cli.output import check_format, coloured, emit, emit_document, say, width
+from kubectl_egress.cli.output import Slow, check_format, coloured, emit, emit_document, say, width
 from kubectl_egress.cli.sources import (
     again,
     check_files_alone,
@@ -113,7 +113,8 @@ def read_cluster(
     from kubectl_egress import inspection
 
     places, forced = reading.places(), reading.forced()
-    survey = survey_cluster(targets, selection, connection, asking, places)
+    with Slow(sys.stderr, "reading workloads" + (" and asking their sidecars" if asking else "")):
+        survey = survey_cluster(targets, selection, connection, asking, places)
     refuse_blind(survey)
     sites = inspection.call_sites(survey, places, forced)
     check_forced(forced, sites)
@@ -133,13 +134,15 @@ def read_namespaces(
     from kubectl_egress import inspection
 
     places, forced = reading.places(), reading.forced()
-    reports = []
-    for survey in surveys_of_cluster(targets, selection, connection, asking, places):
-        refuse_blind(survey)
-        sites = inspection.call_sites(survey, places, forced)
-        survey = with_addresses(survey, sites)
-        reports.append(inspection.inspect(survey, sites, checked(survey, sites)))
-        tell(reports[-1])
+    reports: list[InspectReport] = []
+    with Slow(sys.stderr, "reading") as progress:
+        for survey in surveys_of_cluster(targets, selection, connection, asking, places):
+            refuse_blind(survey)
+            sites = inspection.call_sites(survey, places, forced)
+            survey = with_addresses(survey, sites)
+            reports.append(inspection.inspect(survey, sites, checked(survey, sites)))
+            progress.pause(lambda: tell(reports[-1]))
+            progress.now(f"{len(reports)} namespaces, {sum(report.workloads for report in reports)} workloads")
     check_forced(forced, [site for report in reports for item in report.items for site in item.call_sites])
     return inspection.merged(reports)
 

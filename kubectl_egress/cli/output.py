@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from kubectl_egress.errors import EgressError, UsageError
@@ -91,6 +91,49 @@ def log_level(verbosity: int) -> None:
     level = logging.DEBUG if verbosity >= 6 else logging.INFO if verbosity >= 4 else logging.WARNING
     logging.basicConfig(format="%(levelname).1s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("kubectl_egress").setLevel(level)
+
+
+class Slow:
+    """Says on a terminal what is being waited for, once that has taken a second; gone when it is over."""
+
+    def __init__(self, stream: TextIO, text: str) -> None:
+        import threading
+
+        self._ticker = Ticker(stream)
+        self._text = text
+        self._lock = threading.Lock()
+        self._shown = self._over = False
+        self._timer = threading.Timer(1.0, self._begin)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Slow:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._over = True
+            self._ticker.end()
+
+    def now(self, text: str) -> None:
+        """What it has come to."""
+        with self._lock:
+            self._text = text
+            if self._shown:
+                self._ticker.now(text)
+
+    def pause(self, act: Callable[[], None]) -> None:
+        """Do something that may write to the same terminal."""
+        with self._lock:
+            self._ticker.end()
+            act()
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._shown = not self._over
+            if self._shown:
+                self._ticker.now(self._text)
 
 
 class Ticker:

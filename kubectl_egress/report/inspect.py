@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kubectl_egress import paths, urls
 from kubectl_egress.inspection import InspectItem, InspectReport, PassthroughTraffic
-from kubectl_egress.model import CallSite, Host, Severity, Visibility
+from kubectl_egress.model import CallSite, Host, ProxyUnread, Severity, Visibility
 from kubectl_egress.proxy.wire import Destination
 from kubectl_egress.report.colour import highlighted
-from kubectl_egress.report.findings import RANK, finding_document, findings_text
+from kubectl_egress.report.findings import FEW, RANK, finding_document, findings_text
 from kubectl_egress.report.names import reference, resource_name, short_name
 from kubectl_egress.report.table import GrowingTable, counted, one_line, table
 
@@ -73,10 +73,13 @@ class InspectRows:
 
 def inspect_rest(report: InspectReport, wide: bool = False, width: int | None = None, colour: bool = False) -> str:
     """What stands below the table of items."""
+    spaces = not report.namespace and not report.in_files
+    told = report.passthrough if wide or not spaces else ()
+    headers = (*(("NAMESPACE",) if spaces else ()), "WORKLOAD", "PASSTHROUGHCLUSTER", "PROXIES")
     parts = [
-        table(("WORKLOAD", "PASSTHROUGHCLUSTER", "PROXIES"), [_traffic_row(one) for one in report.passthrough]),
-        findings_text(report.all_findings, width),
-        "".join(_unread(traffic) for traffic in report.passthrough),
+        table(headers, [_traffic_row(one, spaces) for one in told if wide or _worth(one)]),
+        findings_text(report.all_findings, width, grouped=not wide, spaces=spaces),
+        _unread([one for traffic in report.passthrough for one in traffic.unread], wide),
     ]
     return highlighted("\n".join(part for part in parts if part), colour)
 
@@ -125,15 +128,24 @@ def _places(sites: tuple[CallSite, ...]) -> str:
     return f"{first} (+{len(others)})" if others else first
 
 
-def _traffic_row(traffic: PassthroughTraffic) -> tuple[str, ...]:
+def _worth(traffic: PassthroughTraffic) -> bool:
+    """Whether there is something to say: anything sent, or anything that is not known."""
+    return bool(traffic.connections or traffic.requests or traffic.blocked or traffic.unread or not traffic.proxies)
+
+
+def _traffic_row(traffic: PassthroughTraffic, spaces: bool) -> tuple[str, ...]:
     seen = f"{counted(traffic.connections, 'connection')}, {counted(traffic.requests, 'request')}"
     seen += f", {traffic.blocked} blocked" if traffic.blocked else ""
     total = max(traffic.pods, traffic.proxies + len(traffic.unread))
-    return short_name(traffic.workload), seen if traffic.proxies else "<unknown>", f"{traffic.proxies}/{total}"
+    space = (traffic.workload.namespace,) if spaces else ()
+    return *space, short_name(traffic.workload), seen if traffic.proxies else "<unknown>", f"{traffic.proxies}/{total}"
 
 
-def _unread(traffic: PassthroughTraffic) -> str:
-    return "".join(f"unread   pod/{one.pod.name}: {urls.shown(one_line(one.reason))}\n" for one in traffic.unread)
+def _unread(unread: Sequence[ProxyUnread], wide: bool) -> str:
+    lines = [f"unread   pod/{one.pod.name}: {urls.shown(one_line(one.reason))}\n" for one in unread]
+    if wide or len(lines) <= FEW:
+        return "".join(lines)
+    return "".join(lines[:FEW]) + f"unread   {len(lines) - FEW} more; -o wide lists each\n"
 
 
 def inspect_summary(report: InspectReport, options: str = "") -> str:
