@@ -265,6 +265,15 @@ def test_of_all_namespaces_the_counters_are_shown_when_asked_for() -> None:
     assert "NAMESPACE   WORKLOAD          PASSTHROUGHCLUSTER          PROXIES" in inspect_table(many(1), wide=True)
 
 
+def test_wide_names_where_nameless_connections_went() -> None:
+    to = [Destination(Host(f"203.0.113.{number}"), KnownBy.NOTHING, "PassthroughCluster") for number in range(7)]
+    traffic = PassthroughTraffic(CURL, 7, 0, 1, destinations=(LIVE.seen[0], *to))
+    text = inspect_table(InspectReport("shop", (), (traffic,)), wide=True)
+    assert text.splitlines()[1].endswith(
+        "1/1       api.github.com:443 (by server name), 203.0.113.0:443, 203.0.113.1:443, 203.0.113.2:443, 203.0.113.3:443, 3 more"
+    )
+
+
 def test_a_workload_that_sent_nothing_is_no_line_of_the_counters() -> None:
     quiet = PassthroughTraffic(WEB, 0, 0, 2)
     assert "web" not in inspect_table(replace(REPORT, items=(), passthrough=(quiet,)))

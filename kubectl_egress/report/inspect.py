@@ -21,6 +21,8 @@ WIDE_COLUMNS = ("CONTAINER", "OBJECT", "PATH", "URL", "REASON")
 LIVE_COLUMN = "SEEN"
 FILE_COLUMNS = ("WORKLOAD", "HOST", "CALLS", "FILE", "FINDINGS")
 
+MOST = 5
+"""As many destinations of a workload `wide` names."""
 NAMED = 3
 """As many hosts the next command names; of more it says `--all`."""
 
@@ -76,8 +78,9 @@ def inspect_rest(report: InspectReport, wide: bool = False, width: int | None = 
     spaces = not report.namespace and not report.in_files
     told = report.passthrough if wide or not spaces else ()
     headers = (*(("NAMESPACE",) if spaces else ()), "WORKLOAD", "PASSTHROUGHCLUSTER", "PROXIES")
+    headers = (*headers, "DESTINATIONS") if wide else headers
     parts = [
-        table(headers, [_traffic_row(one, spaces) for one in told if wide or _worth(one)]),
+        table(headers, [_traffic_row(one, spaces, wide) for one in told if wide or _worth(one)]),
         findings_text(report.all_findings, width, grouped=not wide, spaces=spaces),
         _unread([one for traffic in report.passthrough for one in traffic.unread], wide),
     ]
@@ -133,12 +136,19 @@ def _worth(traffic: PassthroughTraffic) -> bool:
     return bool(traffic.connections or traffic.requests or traffic.blocked or traffic.unread or not traffic.proxies)
 
 
-def _traffic_row(traffic: PassthroughTraffic, spaces: bool) -> tuple[str, ...]:
+def _destinations(traffic: PassthroughTraffic) -> str:
+    """`203.0.113.7:443, api.github.com:443 (by server name)`: as far as Envoy still knows them."""
+    found = [f"{one.host.name}:{one.host.port}{_known(one)}" for one in traffic.destinations]
+    return ", ".join(found[:MOST]) + (f", {len(found) - MOST} more" if len(found) > MOST else "")
+
+
+def _traffic_row(traffic: PassthroughTraffic, spaces: bool, wide: bool) -> tuple[str, ...]:
     seen = f"{counted(traffic.connections, 'connection')}, {counted(traffic.requests, 'request')}"
     seen += f", {traffic.blocked} blocked" if traffic.blocked else ""
     total = max(traffic.pods, traffic.proxies + len(traffic.unread))
     space = (traffic.workload.namespace,) if spaces else ()
-    return *space, short_name(traffic.workload), seen if traffic.proxies else "<unknown>", f"{traffic.proxies}/{total}"
+    row = (*space, short_name(traffic.workload), seen if traffic.proxies else "<unknown>", f"{traffic.proxies}/{total}")
+    return (*row, _destinations(traffic)) if wide else row
 
 
 def _unread(unread: Sequence[ProxyUnread], wide: bool) -> str:
