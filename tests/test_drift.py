@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from kubectl_egress.drift import CODES, Migrations, migrations, originals_of
+from kubectl_egress.drift import CODES, Migrations, migrations, originals_of, readable
+from kubectl_egress.drift.mesh_objects import mesh_drifts
+from kubectl_egress.journal import MeshRecord
 from kubectl_egress.model import Body, Document, Host, ProxyUnread, Ref, Survey
 from kubectl_egress.plan import MigrationRequest, plan_migration
 from kubectl_egress.report import migrations_document, migrations_summary, migrations_table
@@ -84,6 +86,25 @@ def test_a_mesh_object_that_is_gone_or_changed(kind: str) -> None:
     assert (drift.code, drift.message) == ("object-changed", "somebody else changed .spec.exportTo[0]")
     unlabelled = {**body, "metadata": {**body["metadata"], "labels": {}}}
     assert codes(migrated(CALLER, **{kind: unlabelled})) == ["object-changed"]
+
+
+def test_what_the_api_server_fills_in_is_no_change() -> None:
+    ref = Ref("Service", build.NAMESPACE, "short", "v1")
+    wanted = {"metadata": {"name": "short"}, "spec": {"ports": [{"port": 80}]}}
+    served = {
+        "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}],
+        "clusterIP": "10.0.0.7",
+        "type": "ClusterIP",
+    }
+    [journal] = readable(migrated(CALLER))
+
+    def drifts(spec: Body) -> list[str]:
+        body = {"apiVersion": "v1", "kind": "Service", "metadata": build.metadata("short"), "spec": spec}
+        survey, _ = survey_of(objects=[build.document(body)])
+        return [one.message for one in mesh_drifts(MeshRecord(ref, None, wanted), journal, survey)]
+
+    assert drifts(served) == []
+    assert drifts({**served, "ports": [{"port": 81}]}) == ["somebody else changed .spec.ports[0].port"]
 
 
 def test_an_unfinished_run_says_how_to_go_on() -> None:

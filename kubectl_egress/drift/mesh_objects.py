@@ -20,7 +20,10 @@ def mesh_drifts(record: MeshRecord, journal: Journal, survey: Survey) -> Iterato
     if document is None:
         yield Drift("object-gone", record.ref, "it was deleted since", again)
         return
-    changed = [operation.steps for operation in patch_between(record.after["spec"], document.body.get("spec") or {})]
+    operations = patch_between(record.after["spec"], document.body.get("spec") or {})
+    # The API server fills in what a Service leaves out; Istio's objects stay as they were written.
+    told = [one for one in operations if one.op != "add" or record.ref.kind != "Service"]
+    changed = [operation.steps for operation in told]
     fields = [paths.kubectl_path(("spec", *steps)) for steps in changed]
     fields += [paths.kubectl_path(steps) for steps in _labels_lost(record.after, document.body)]
     if fields:
