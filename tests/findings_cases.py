@@ -221,6 +221,9 @@ TRIGGERS: dict[str, list[Case]] = {
             rule("a", created="08:00"),
             rule("b", created="09:00", trafficPolicy=tls_on_80(mode="MUTUAL")),
         ),
+        with_objects(
+            "newer, exported otherwise", rule("a", created="08:00", exportTo=["."]), rule("b", created="09:00")
+        ),
     ],
     "entry-conflict": [
         with_objects("protocol", entry(ports=[port(80, "TCP")])),
@@ -485,6 +488,12 @@ SILENT: dict[str, list[Case]] = {
     "rule-shadowed": [
         _CLEAN,
         with_objects("fits", rule(trafficPolicy=tls_on_80())),
+        with_objects(
+            "newer, exported further",
+            rule("a", created="08:00", exportTo=["."]),
+            rule("b", created="09:00", exportTo=[".", "x"]),
+        ),
+        with_objects("newer, exported alike", rule("a", created="08:00"), rule("b", created="09:00")),
         with_objects("ours", document(mesh.destination_rule(HOST, NAMESPACE))),
         with_objects("wildcard", rule(host="*.org", created="08:00", trafficPolicy=tls_on_80(mode="DISABLE"))),
         with_objects("another host", rule(host="example.com", trafficPolicy=tls_on_80(mode="DISABLE"))),

@@ -11,6 +11,7 @@ from kubectl_egress.model import Body, Document, Host, Ref
 from kubectl_egress.proxy.routing import route_of
 
 _RAW = ("", "TCP", "MONGO", "MYSQL", "REDIS", "UDP")  # protocols that match by address alone
+_APART = "it is newer and has another exportTo, so it may be in effect as a whole, without our subset"
 _NOWHERE = (ipaddress.ip_network(mesh.ALIAS_NETWORK), ipaddress.ip_network(mesh.ALIAS_NETWORK_V6))
 
 
@@ -40,9 +41,10 @@ def rule_shadowed(scope: Scope) -> Iterator[Found]:
                 continue
             reason = mesh.fits(rule.body, host)
             older = chosen is not None and number < rules.index(chosen)
-            if reason or older:
+            apart = chosen is not None and not older and mesh.stands_apart(rule.body, chosen.body)
+            if reason or older or apart:
                 message = f"{title(rule.ref)} is for the same host, and "
-                message += reason or "it is older, so its policy is the one in effect"
+                message += reason or ("it is older, so its policy is the one in effect" if older else _APART)
                 remedy = f"merge it into ours and delete it, or make it fit: {_show(rule.ref)}"
                 yield from _found(scope, host, namespace, rule, message, remedy)
         yield from _rule_in_effect(scope, host, namespace, chosen)

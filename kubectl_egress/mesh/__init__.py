@@ -11,6 +11,7 @@ from kubectl_egress.mesh.lookup import (
     exported_to,
     of_kind,
     routes_for,
+    stands_apart,
 )
 from kubectl_egress.mesh.objects import (
     ALIAS_ANNOTATION,
@@ -68,6 +69,7 @@ __all__ = [
     "serving",
     "short_route",
     "short_service",
+    "stands_apart",
     "tls_settings",
     "virtual_service",
 ]

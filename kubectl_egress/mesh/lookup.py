@@ -112,6 +112,16 @@ def effective_rule(
     return None
 
 
+def stands_apart(younger: Body, older: Body) -> bool:
+    """Whether istiod, after 1.18, keeps the younger of two rules of a host apart, and then applies it in the older's place.
+
+    They are merged where `exportTo` is the same, or the younger's holds the older's and that is not empty
+    (pilot/pkg/model/destination_rule.go, mergeDestinationRule; run on 1.18.7, 1.24.2 and 1.31).
+    """
+    new, old = (frozenset(_spec(body).get("exportTo") or ()) for body in (younger, older))
+    return new != old and not (old and new >= old)
+
+
 def _specificity(patterns: Iterable[str], host: str) -> int:
     """How closely the best of the patterns describes a host: an exact name most, then the longest wildcard."""
     matching = [pattern for pattern in patterns if covers(pattern, host)]
