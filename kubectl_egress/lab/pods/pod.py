@@ -239,10 +239,10 @@ class PodRunner:
         return proxy_of(self.pod) is not None
 
     async def configure(self) -> None:
-        """Give the proxy what istiod knows now."""
+        """Give the proxy what istiod knows now: also in a pod that has been told to go, as long as something of it runs."""
         async with self._configuring:
             old = self._configuration
-            if old is None or self._ending:
+            if old is None or self.sandbox is None:
                 return
             new = self._istiod.configuration(self._pod_with_address, self._known())
             if new != old:
@@ -294,11 +294,12 @@ class PodRunner:
             namespaces.close()
 
     async def kill_proxy(self, *, stay_dead: bool) -> None:
-        """End the proxy at once; the kubelet starts it again unless it is to stay dead."""
+        """End the proxy at once; the kubelet starts it again unless it is to stay dead, and it asks istiod anew."""
         container = self.containers.get(PROXY)
         if container is None or container.process is None:
             raise LabRefusal("the pod has no proxy")
         container.held = stay_dead
+        await self.configure()
         container.process.kill()
         await container.process.wait()
 
