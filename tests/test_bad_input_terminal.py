@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from kubectl_egress.lab.client import Lab, start_lab
 from kubectl_egress.model import PatchOperation
-from tests.scene import HOST, Scene
+from tests import build
+from tests.scene import HOST, NATIVE, Scene
 from tests.terminal import END_OF_FILE, ENTER, INTERRUPT, PROMPT, typed
 from tests.test_bad_input_cluster import call
 
@@ -135,3 +137,43 @@ def test_ctrl_c_in_an_undo_says_the_way_on(scene: Scene) -> None:
     )
     undo(scene)
     assert scene.state() == before
+
+
+def test_ctrl_c_while_another_run_may_be_at_work(scene: Scene) -> None:
+    scene.migrate()
+    lease = {"run": "0badcafe", "by": "joe@laptop", "since": "2026-01-01T00:00:00+00:00", "renewed": ""}
+    steps = ("data", "lease.json")
+    scene.patch("ConfigMap", f"kubectl-egress.{HOST}", PatchOperation("add", steps, json.dumps(lease)))
+    before = scene.versions()
+    run = typed(scene, "undo", HOST, answers=[("run 0badcafe of joe@laptop is at work, or dead", INTERRUPT)])
+    assert run.status == 130
+    assert run.out.endswith("\nInterrupted: nothing was changed.\n")
+    assert scene.versions() == before
+    run = scene.egress("undo", HOST, "-y")
+    assert run.status == 0, run
+    assert "run 0badcafe of joe@laptop is dead (silent for 8 s): its work is taken over" in run.err
+
+
+def test_ctrl_c_while_the_proxies_are_watched_and_while_old_pods_take_their_time(scene: Scene) -> None:
+    """A caller that calls once, and then does not end when it is told to."""
+    host = "api.example.com"
+    script = f"trap '' TERM; curl -s -m 3 -o /dev/null https://{host}/status/200; while true; do sleep 1; done"
+    template = {"command": ["sh", "-c", script], "terminationGracePeriodSeconds": 6, "annotations": NATIVE}
+    scene.create(build.deployment("slow", scene.namespace, **template))
+    scene.rolled_out("slow")
+    where = f"{host} -n {scene.namespace}"
+    waits = [(PROMPT, "y\n"), ("slow rolled out(?s:.*)watching the proxies", INTERRUPT)]
+    run = typed(scene, "migrate", host, "--window", "30s", answers=waits)
+    assert run.status == 130
+    assert run.out.endswith(
+        "Interrupted after 7 of 9 steps. What was done stays as it is.\n"
+        f"  go on:    kubectl egress migrate {where}\n  go back:  kubectl egress undo {where}\n"
+    )
+    run = typed(scene, "undo", host, answers=[(PROMPT, "y\n"), ("waiting for 1 old pod", INTERRUPT)])
+    assert run.status == 130
+    assert run.out.endswith(
+        f"Interrupted after 3 of 8 steps. What was done stays as it is.\n  go on:    kubectl egress undo {where}\n"
+    )
+    assert scene.egress("undo", host, "-y").status == 0
+    assert scene.counters().in_clear == 0
+    scene.delete("Deployment", "slow")

@@ -443,6 +443,11 @@ def test_the_window_ends_as_soon_as_it_is_known(judgements: list[Judgement], end
     assert decided([judge(HOST, WORKLOAD, [pod(one)], True) for one in judgements]) is ends
 
 
+def test_what_is_not_configured_may_leak_yet_where_it_fails_open() -> None:
+    assert not decided([judge(HOST, WORKLOAD, [pod(Judgement.UNCONFIGURED)], False)])
+    assert decided([judge(HOST, WORKLOAD, [pod(Judgement.UNCONFIGURED)], True)])
+
+
 def test_the_window_may_wait_for_latencies() -> None:
     without = judge(HOST, WORKLOAD, [pod(Judgement.VERIFIED)], True)
     assert not decided([without], latency=True)

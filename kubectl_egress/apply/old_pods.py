@@ -49,7 +49,7 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
 
     while left := patiently(old_pods, deadline, say):
         expired(deadline, f"pod {left[0][0]} still calls http://, and is not gone")
-        say(f"waiting for {len(left)} old pods to end: {left[0][1]}")
+        say(f"waiting for {len(left)} old pod{'' if len(left) == 1 else 's'} to end: {left[0][1]}")
         time.sleep(POLL)
     return Outcome(step, True)
 

@@ -167,14 +167,18 @@ def judge(host: Host, workload: Ref, pods: Sequence[PodVerdict], fails_closed: b
 def decided(verdicts: Sequence[Verdict], *, latency: bool = False) -> bool:
     """Whether the window may end: something leaks, or every pod is verified, failing or not configured.
 
-    `latency`: wait for the histograms too, which Envoy merges every 5 s.
+    What is not configured may leak yet where it fails open. `latency`: wait for the histograms too, which Envoy merges
+    every 5 s.
     """
     if any(verdict.judgement is Judgement.LEAKING for verdict in verdicts):
         return True
-    return all(verdict.pods and all(_settled(pod, latency) for pod in verdict.pods) for verdict in verdicts)
+    return all(
+        verdict.pods and all(_settled(pod, latency, verdict.fails_closed) for pod in verdict.pods)
+        for verdict in verdicts
+    )
 
 
-def _settled(pod: PodVerdict, latency: bool) -> bool:
+def _settled(pod: PodVerdict, latency: bool, fails_closed: bool) -> bool:
     if pod.judgement is Judgement.VERIFIED:
         return bool(pod.buckets) or not latency
-    return pod.judgement in (Judgement.FAILING, Judgement.UNCONFIGURED)
+    return pod.judgement is Judgement.FAILING or (pod.judgement is Judgement.UNCONFIGURED and fails_closed)

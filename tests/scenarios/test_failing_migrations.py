@@ -131,3 +131,71 @@ def test_somebody_who_only_scales_is_no_reason_to_stop(scene: Scene) -> None:
     assert spec["replicas"] == 2
     assert f"http://{HOST}" in str(spec)
     assert_nothing_in_clear(scene)
+
+
+# ---- taken back although somebody has changed something since ---------------------------------------------------------
+
+
+def fails_after(scene: Scene, change: Callable[[Scene], None]) -> EgressError:
+    """A migration that cannot be proven, of which somebody changes something when it has been rolled out."""
+    plan, conditions = planned(scene)
+
+    def tell(outcome: Outcome) -> None:
+        if outcome.step.wait is Wait.ROLLOUT and not scene.counters().failed_handshakes:
+            scene.lab.set_certificate(HOST, "wrong-host")
+            change(scene)
+            scene.rolled_out(CALLER)
+
+    with pytest.raises(EgressError) as raised:
+        migrate(plan, scene.cluster, conditions, tell, lambda _: None)
+    scene.lab.set_certificate(HOST, "good")
+    assert_nothing_in_clear(scene)
+    return raised.value
+
+
+def as_written(scene: Scene) -> str:
+    return str(scene.state())
+
+
+def test_what_somebody_changed_stays_and_the_rest_is_taken_back(scene: Scene) -> None:
+    scene.deploy(CALLER).healthy()
+    before = as_written(scene)
+
+    def change(scene: Scene) -> None:
+        own_setting(scene)
+        other_annotation(scene)
+
+    error = fails_after(scene, change)
+    assert error.exit_status == 3
+    assert "everything is as it was before" in error.remedy
+    note = scene.get("Deployment", CALLER)["spec"]["template"]["metadata"]["annotations"].pop("note")
+    assert note == "mine"
+    assert as_written(scene).replace("/status/204", "/status/200").replace(", 'note': 'mine'", "") == before
+
+
+def test_what_cannot_be_put_back_is_said_and_stays_closed(scene: Scene) -> None:
+    """The URL is there twice now: which of them was ours nobody knows, and without the alias both would call in clear."""
+    scene.deploy(CALLER).healthy()
+
+    def change(scene: Scene) -> None:
+        path: Steps = ("spec", "template", "spec", "containers", 0, "command", 2)
+        old = scene.get("Deployment", CALLER)["spec"]["template"]["spec"]["containers"][0]["command"][2]
+        scene.patch("Deployment", CALLER, PatchOperation("replace", path, f"# http://{HOST}/old\n{old}"))
+
+    error = fails_after(scene, change)
+    assert "and the undo stopped too: deployment/caller was changed since, and would go on calling" in error.message
+    assert (
+        f"write https://{HOST} there by hand, and run the same command again; then kubectl egress undo" in error.remedy
+    )
+    spec = scene.get("Deployment", CALLER)["spec"]["template"]["spec"]
+    assert spec["hostAliases"], "nothing was touched"
+    assert_nothing_in_clear(scene)
+    steps: Steps = ("spec", "template", "spec", "containers", 0, "command", 2)
+    mended = spec["containers"][0]["command"][2].replace("http://", "https://")
+    scene.patch("Deployment", CALLER, PatchOperation("replace", steps, mended))
+    run = scene.egress("undo", HOST, "-y")
+    assert run.status == 0, run
+    assert "undone, but for what somebody else has changed since" in run.err
+    assert not set(scene.objects()) - {("Deployment", CALLER)}
+    assert "hostAliases" not in str(scene.get("Deployment", CALLER)["spec"])
+    assert_nothing_in_clear(scene)

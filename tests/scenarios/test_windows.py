@@ -20,6 +20,7 @@ from kubectl_egress.apply import Conditions, carry_out
 from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError
 from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.mesh import API_VERSION
 from kubectl_egress.model import Action, Host, Outcome, PatchOperation, Plan, Steps, Wait
 from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
 from tests import build
@@ -71,7 +72,9 @@ def deploy(scene: Scene, names: Sequence[str], script: str = LOOP, **template: A
 
 def migrate(scene: Scene, *names: str) -> None:
     for name in names:
-        run = scene.egress("migrate", HOSTS[name], "-y", *(["--fail-open"] if name != "closed" else []))
+        run = scene.egress(
+            "migrate", HOSTS[name], "-y", "--window", "3s", *(["--fail-open"] if name != "closed" else [])
+        )
         assert run.status == 0, run
     assert [in_clear(scene, name) for name in names] == [0] * len(names)
 
@@ -179,27 +182,35 @@ def test_a_container_that_starts_before_its_proxy(scene: Scene, shared: Lab) -> 
 
 
 SAID = {
-    # Without the rule there is no subset, and the route leads nowhere; without the route, the entry's own cluster does it.
-    "DestinationRule": {"closed": "failing", "open": "failing"},
-    "VirtualService": {"closed": "verified", "open": "verified"},
-    "ServiceEntry": {"closed": "unconfigured", "open": "leaking"},
+    # Without the rule or the entry there is no cluster, and the route leads nowhere; without the route, the entry's own
+    # cluster originates TLS too.
+    ("DestinationRule",): {"closed": "failing", "open": "failing"},
+    ("ServiceEntry",): {"closed": "failing", "open": "failing"},
+    ("VirtualService",): {"closed": "verified", "open": "verified"},
+    # Whichever shows first: the window ends with the leak.
+    MESH_KINDS: {"closed": "failing or unconfigured", "open": "leaking"},
 }
 
 
-def test_what_verify_says_when_somebody_deletes_an_object(scene: Scene) -> None:
+def test_what_verify_says_when_somebody_deletes_objects(scene: Scene) -> None:
     """And that nothing leaves in clear meanwhile, save where the alias was left out: then it is said."""
+    # As nearly everywhere, something else of the mesh listens on port 80: what passes it by is counted with its host.
+    ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
+    spec = {"hosts": ["shop.example.net"], "ports": ports, "resolution": "DNS", "exportTo": ["."]}
+    metadata = build.metadata("something-else", scene.namespace)
+    scene.create({"apiVersion": API_VERSION, "kind": "ServiceEntry", "metadata": metadata, "spec": spec})
     deploy(scene, ("closed", "open"))
     migrate(scene, "closed", "open")
-    for kind, said in SAID.items():
-        deleted = [scene.delete(kind, f"egress-{HOSTS[name]}") for name in said]
+    for gone, said in SAID.items():
+        deleted = [scene.delete(kind, f"egress-{HOSTS[name]}") for kind in reversed(gone) for name in said]
         time.sleep(2)  # until the proxies have heard of it
         run = scene.egress("verify", "--window", "5s", "-o", "json")
         verdicts = {item["workload"]["name"]: item["verdict"] for item in run.document()["items"]}
-        assert verdicts == said, (kind, run)
-        assert run.status == (0 if set(said.values()) == {"verified"} else 3)
+        assert all(verdicts[name] in said[name].split(" or ") for name in said), (gone, run.out)
+        assert run.status == (0 if gone == ("VirtualService",) else 3)
         assert (in_clear(scene, "open") > 0) is (said["open"] == "leaking")
         assert in_clear(scene, "closed") == 0
-        scene.put_back(*deleted)
+        scene.put_back(*reversed(deleted))
 
 
 # ---- while it is undone -----------------------------------------------------------------------------------------------
