@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import trustme
+
 LEASE = "/data/lease.json"
 _NAMESPACE = re.compile(r"/namespaces/([^/]+)/([^/]+)(?:/([^/]+))?(?:/([^/]+))?")
 
@@ -111,13 +113,17 @@ class FaultProxy:
         self._upstream = (str(server.hostname), int(server.port or 443))
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         self._tls = ssl.create_default_context(cadata=authority)
+        self._authority = trustme.CA()
         self._loop = asyncio.new_event_loop()
         self._rules: dict[str, Rule] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
         started = asyncio.run_coroutine_threadsafe(self._start(), self._loop)
         self._thread.start()
         port = started.result(10)
-        config["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{port}"}
+        # As kubectl, the tool sends its credentials over TLS alone.
+        certificate = base64.b64encode(self._authority.cert_pem.bytes()).decode()
+        cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority-data": certificate}
+        config["clusters"][0]["cluster"] = cluster
         self.kubeconfig = directory / "kubeconfig"
         self.kubeconfig.touch(0o600)
         self.kubeconfig.write_text(json.dumps(config))
@@ -142,7 +148,9 @@ class FaultProxy:
         self._loop.close()
 
     async def _start(self) -> int:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert("127.0.0.1").configure_cert(context)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         return int(server.sockets[0].getsockname()[1])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -56,6 +56,7 @@ WRITES = {
     ),
 }
 """What each verb writes, in its order, and where it waits or ends."""
+OF_THE_RUN = ("run", "by", "started", "baseline")
 PATIENCE = 180.0
 URL = f"https://{HOST}/status/200"
 # Both ways at once: a URL of the template, and one of a ConfigMap, of which the migration makes a copy.
@@ -77,12 +78,12 @@ class Killed:
         self.scene.rolled_out(CALLER)
 
     def state(self) -> str:
-        """Every object as people write it; of a journal, what it says of anything but its run."""
+        """Every object as people write it; of a journal, all but what tells one run from another."""
         found = {f"{kind} {name}": body for (kind, name), body in self.scene.state().items()}
         for body in found.values():
             if "journal.json" in body.get("data", {}):
                 journal = json.loads(body["data"]["journal.json"])
-                body["data"]["journal.json"] = {**journal, "run": "", "by": "", "started": ""}
+                body["data"]["journal.json"] = {**journal, **dict.fromkeys(OF_THE_RUN)}
         return json.dumps(found, indent=1, sort_keys=True).replace(self.scene.namespace, "NAMESPACE")
 
     def run(self, verb: str, point: int | None = None, passed_on: bool = False) -> tuple[Run, list[Asked]]:
