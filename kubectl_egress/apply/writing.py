@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubectl_egress import kinds, paths
 from kubectl_egress.apply.lease import at_work
-from kubectl_egress.errors import ConflictError, EgressError, InvalidError, NotFoundError
+from kubectl_egress.errors import ApiError, ConflictError, EgressError, InvalidError, NotFoundError
 from kubectl_egress.journal import from_config_map, is_journal, lease_of
 from kubectl_egress.model import Action, Body, Outcome, PatchOperation, Step
 from kubectl_egress.plan.guard import GENERATION
@@ -32,7 +32,8 @@ def write(step: Step, cluster: Cluster, *, dry_run: bool) -> Outcome:
         try:
             return doing(step, cluster, dry_run)
         except EgressError as error:
-            if not error.passing:
+            # A busy server has been asked often enough by the transport, and has done nothing.
+            if not error.passing or (isinstance(error, ApiError) and error.status == 429):
                 raise
         time.sleep(PAUSE * 2 ** (attempt - 1))
     return doing(step, cluster, dry_run)
