@@ -154,14 +154,14 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("GET", "/apis/gateway.networking.k8s.io/v1/gateways", None, 404, "the server could not find the requested resource"),
     ("GET", f"{MAPS}/m/status", None, 501, "the lab's API server does not do this: configmaps/status"),
     ("POST", MAPS, {"metadata": {"name": "Upper"}}, 422, 'ConfigMap "Upper" is invalid: metadata.name: Invalid value: "Upper"'),
-    ("POST", MAPS, {"metadata": {"name": "m"}, "data": {"a": 1}}, 400, "cannot unmarshal number into Go struct field data"),
+    ("POST", MAPS, {"metadata": {"name": "m"}, "data": {"a": 1}}, 400, "cannot unmarshal number into Go struct field ConfigMap.data"),
     ("POST", DEPLOYMENTS, {"metadata": {"name": "d"}}, 422, "spec.template.spec.containers: Required value"),
     ("POST", DEPLOYMENTS, {**DEPLOYMENT, "apiVersion": "apps/v1beta1"}, 400, "does not match the expected API version (apps/v1)"),
-    ("POST", ENTRIES, {**ENTRY, "spec": {"resolution": "DYNAMIC_DNS"}}, 400, 'webhook "validation.istio.io" denied the request'),
+    ("POST", ENTRIES, {**ENTRY, "spec": {"resolution": "DYNAMIC_DNS"}}, 400, 'webhook "rev.validation.istio.io" denied the request'),
     ("GET", f"{MAPS}?labelSelector=a%20b", None, 400, "unable to parse requirement"),
     ("GET", f"{MAPS}?watch=1&resourceVersion=x", None, 400, "invalid resource version"),
-    ("GET", f"{MAPS}?continue=x", None, 410, "too old"),
-    ("POST", "/api/v1/configmaps", {"metadata": {"name": "m"}}, 405, "create is not supported"),
+    ("GET", f"{MAPS}?continue=x", None, 400, "invalid continue token"),
+    ("POST", "/api/v1/configmaps", {"metadata": {"name": "m"}}, 405, "the server does not allow this method"),
 ]  # fmt: skip
 
 

@@ -65,8 +65,10 @@ def test_field_selectors(selector: str, matches: bool) -> None:
 
 
 def test_a_field_that_is_not_selected_by_is_a_bad_request() -> None:
-    with pytest.raises(StatusError, match=r"field label not supported: spec\.replicas"):
+    with pytest.raises(StatusError, match=r'"spec\.replicas" is not a known field selector'):
         field_test(BY_PLURAL["deployments"], "spec.replicas=1")
+    with pytest.raises(StatusError, match=r"field label not supported: spec\.replicas"):
+        field_test(BY_PLURAL["pods"], "spec.replicas=1")
 
 
 def test_an_update_without_change_changes_no_revision() -> None:

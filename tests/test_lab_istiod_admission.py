@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kubectl_egress.lab.istiod import EmbeddedIstiod
 from kubectl_egress.lab.istiod.shapes import SHAPES
-from kubectl_egress.lab.parts import LabRefusal
+from kubectl_egress.lab.parts import LabRefusal, SchemaRefusal
 from tests.lab_istiod import (
     HOST,
     SECURE,
@@ -65,26 +65,26 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     # shapes
     ("a foreign field", entry(workloadSelector={}), "spec.workloadSelector"),
     ("a foreign field inside", entry(endpoints=[{"address": "a.b", "labels": {}}]), "spec.endpoints[0].labels"),
-    ("text for a number", entry(ports=[WEB | {"number": "80"}]), "spec.ports[0].number: must be of type integer"),
-    ("a bool for a number", entry(ports=[WEB | {"number": True}]), "spec.ports[0].number: must be of type integer"),
-    ("an object for a list", entry(hosts={}), "spec.hosts: must be an array"),
-    ("a list for an object", rule(trafficPolicy=[]), "spec.trafficPolicy: must be an object"),
-    ("a null port", entry(ports=[None]), "spec.ports[0]: must not be null"),
+    ("text for a number", entry(ports=[WEB | {"number": "80"}]), "spec.ports[0].number in body must be of type integer"),
+    ("a bool for a number", entry(ports=[WEB | {"number": True}]), "spec.ports[0].number in body must be of type integer"),
+    ("an object for a list", entry(hosts={}), "spec.hosts in body must be of type array"),
+    ("a list for an object", rule(trafficPolicy=[]), "spec.trafficPolicy in body must be of type object"),
+    ("a null port", entry(ports=[None]), "spec.ports[0] in body must be of type object"),
     # ServiceEntry
-    ("no hosts", entry(hosts=[]), "at least one host"),
-    ("all hosts", entry(hosts=["*"]), "invalid host"),
+    ("no hosts", entry(hosts=[]), "should have at least 1 items"),
+    ("all hosts", entry(hosts=["*"]), "hostname cannot be wildcard"),
     ("an address for a host", entry(hosts=["10.0.0.1"]), "invalid host"),
     ("a host with a scheme", entry(hosts=["https://httpbin.org"]), "invalid host"),
     ("a short host", entry(hosts=["foo"]), "short names"),
     ("a host of the cluster", entry(hosts=["a.b.svc.cluster.local"]), "hosts of the cluster"),
-    ("port 0", entry(ports=[WEB | {"number": 0}]), "range 1..65535"),
-    ("a target port out of range", entry(ports=[WEB | {"targetPort": 70000}]), "range 1..65535"),
-    ("a port without a name", entry(ports=[{"number": 80, "protocol": "HTTP"}]), "invalid port name"),
-    ("a port number twice", entry(ports=[WEB, WEB | {"name": "b"}]), "port number 80 already defined"),
-    ("a port name twice", entry(ports=[WEB, WEB | {"number": 81}]), "port name http already defined"),
+    ("port 0", entry(ports=[WEB | {"number": 0}]), "port must be between 1-65535"),
+    ("a target port out of range", entry(ports=[WEB | {"targetPort": 70000}]), "port must be between 1-65535"),
+    ("a port without a name", entry(ports=[{"number": 80, "protocol": "HTTP"}]), "spec.ports[0].name: Required value"),
+    ("a port number twice", entry(ports=[WEB, WEB | {"name": "b"}]), "port number cannot be duplicated"),
+    ("a port name twice", entry(ports=[WEB, WEB | {"number": 81}]), "spec.ports[1]: Duplicate value"),
     ("no such protocol", entry(ports=[WEB | {"protocol": "HTTPX"}]), "unsupported protocol"),
     ("a protocol not modelled", entry(ports=[WEB | {"protocol": "MONGO"}]), "does not model the protocol"),
-    ("NONE with endpoints", entry(resolution="NONE", endpoints=[{"address": "10.0.0.1"}]), "no endpoints should"),
+    ("NONE with endpoints", entry(resolution="NONE", endpoints=[{"address": "10.0.0.1"}]), "NONE mode cannot set endpoints"),
     ("a wildcard by DNS", entry(hosts=["*.httpbin.org"]), "hosts must be FQDN"),
     ("two endpoints, one name", entry(resolution="DNS_ROUND_ROBIN", endpoints=[{"address": "a.b"}] * 2), "0 or 1 endpoint"),
     ("a name where addresses are asked", entry(resolution="STATIC", endpoints=[{"address": "a.b"}]), "not an IP address"),
@@ -101,15 +101,15 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("exported twice", entry(exportTo=[".", "."]), "duplicate entries"),
     ("exported to nobody", entry(exportTo=["~"]), "exportTo ~"),
     # DestinationRule
-    ("no host", mesh_object("DestinationRule", "r", {}), "must have a host"),
+    ("no host", mesh_object("DestinationRule", "r", {}), "spec.host: Required value"),
     ("an empty policy", rule(trafficPolicy={}), "at least one field"),
-    ("a subset without a name", rule(subsets=[{"trafficPolicy": origination()}]), "invalid subset name"),
+    ("a subset without a name", rule(subsets=[{"trafficPolicy": origination()}]), "spec.subsets[0].name: Required value"),
     ("a bad subset name", rule(subsets=[{"name": "a b"}]), "invalid subset name"),
     ("a subset twice", rule(subsets=[{"name": "a"}, {"name": "a"}]), "two subsets of one name"),
     ("a subset by labels", rule(subsets=[{"name": "a", "labels": {"v": "1"}}]), "spec.subsets[0].labels"),
     ("a client certificate", rule(trafficPolicy=tls(mode="MUTUAL")), "TLS mode MUTUAL"),
     ("the mesh's certificate", rule(trafficPolicy=tls(mode="ISTIO_MUTUAL")), "TLS mode ISTIO_MUTUAL"),
-    ("no such mode", rule(trafficPolicy=tls(mode="NONE")), "invalid TLS mode"),
+    ("no such mode", rule(trafficPolicy=tls(mode="NONE")), "spec.trafficPolicy.portLevelSettings[0].tls.mode: Unsupported value"),
     ("a secret", rule(trafficPolicy=tls(mode="SIMPLE", credentialName="c")), "credentialName"),
     ("a CA file", rule(trafficPolicy=tls(mode="SIMPLE", caCertificates="/ca.pem")), "caCertificates other than system"),
     ("both blind and checking", rule(trafficPolicy=tls(mode="SIMPLE", insecureSkipVerify=True, subjectAltNames=["a"])), "insecureSkipVerify"),
@@ -138,7 +138,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("an empty egress", sidecar(), "at least one host"),
     ("a host without namespace", sidecar(HOST), "namespace/dnsName"),
     ("an excluded host", sidecar(f"*/~{HOST}"), "invalid host"),
-    ("a mode not modelled", sidecar("*/*", outboundTrafficPolicy={"mode": "ALLOW_ANY_DYNAMIC_DNS"}), "outbound traffic policy"),
+    ("a mode not modelled", sidecar("*/*", outboundTrafficPolicy={"mode": "ALLOW_ANY_DYNAMIC_DNS"}), "spec.outboundTrafficPolicy.mode: Unsupported value"),
 ]  # fmt: skip
 
 
@@ -151,8 +151,11 @@ def test_refused(body: dict[str, Any], said: str) -> None:
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(LabRefusal) as refusal:
-        EmbeddedIstiod().admit(entry(hosts=[], exportTo=["~"], ports=[WEB | {"number": 0}]))
+        EmbeddedIstiod().admit(entry(hosts=["foo"], exportTo=["~"], ports=[WEB | {"protocol": "MONGO"}]))
     assert str(refusal.value).count(";") == 2
+    with pytest.raises(SchemaRefusal) as refused:
+        EmbeddedIstiod().admit(entry(hosts=[], ports=[WEB | {"number": 0}]))
+    assert [cause.field for cause in refused.value.causes] == ["spec.hosts", "spec.ports[0].number"]
 
 
 leaves = st.none() | st.booleans() | st.integers(-1, 70000) | st.sampled_from(["", "*", ".", HOST, "a", "DNS", "HTTP"])

@@ -16,6 +16,23 @@ class LabRefusal(Exception):  # noqa: N818  # an answer, not a failure
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaCause:
+    """One field that a resource definition does not let through, its parts as in metav1.StatusCause."""
+
+    field: str
+    reason: str
+    message: str
+
+
+class SchemaRefusal(LabRefusal):
+    """What the API server refuses by a resource definition, before it asks a webhook."""
+
+    def __init__(self, causes: Sequence[SchemaCause]) -> None:
+        super().__init__("; ".join(f"{cause.field}: {cause.message}" for cause in causes))
+        self.causes = tuple(causes)
+
+
+@dataclass(frozen=True, slots=True)
 class StoreEvent:
     """One change of the store: ADDED, MODIFIED or DELETED, of an object of a resource (`pods`, `serviceentries`, …)."""
 

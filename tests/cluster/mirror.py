@@ -162,8 +162,7 @@ class Mirror:
     def patch_status(self, resource: str, namespace: str, name: str, status: Body) -> Body | None:
         """Merge into a pod's status, in the background: only the newest counts."""
         waiting = (namespace, name) in self._statuses
-        # The quality of service is the API server's own to say.
-        self._statuses[namespace, name] = {key: value for key, value in status.items() if key != "qosClass"}
+        self._statuses[namespace, name] = status
         if not waiting:
             self._background(self._write_status(resource, namespace, name))
         return self.get(resource, namespace, name)

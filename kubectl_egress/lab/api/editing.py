@@ -8,16 +8,18 @@ from typing import Any
 from kubectl_egress.lab.api.patches import json_patch, merge_patch, strategic_patch
 from kubectl_egress.lab.api.requests import Target
 from kubectl_egress.lab.api.resources import MESH_KINDS
-from kubectl_egress.lab.api.status import bad_request, unsupported_media_type
+from kubectl_egress.lab.api.shapes import checked, refuse_patched
+from kubectl_egress.lab.api.status import bad_request, patch_failed, unsupported_media_type
 from kubectl_egress.lab.api.subresources import scale_of, scaled
 
 Body = Mapping[str, Any]
 
 
-def edit_of(content_type: str, patch: Any, aim: Target) -> Callable[[dict[str, Any]], Body]:
+def edit_of(content_type: str, patch: Any, aim: Target, *, strict: bool) -> Callable[[dict[str, Any]], Body]:
     """What a patch does to an object, or to its Scale.
 
-    Raises StatusError (415) for a patch of a type that the lab does not do, and 400 for a malformed one.
+    Raises StatusError (415) for a patch of a type that the lab does not do, and 400 for a malformed one; what it gives
+    raises 422 where the patch fails, or makes something that is no such object.
     """
     applied = _PATCHES.get(content_type)
     if content_type.startswith("application/apply-patch"):
@@ -40,7 +42,10 @@ def edit_of(content_type: str, patch: Any, aim: Target) -> Callable[[dict[str, A
         if aim.subresource == "scale":
             return scaled(body, applied(scale_of(body), patch))
         edited = applied(aim.served(body), patch)
-        return {**edited, "apiVersion": body["apiVersion"]} if isinstance(edited, dict) else {}
+        if not isinstance(edited, dict):
+            raise patch_failed()
+        refuse_patched(edited, aim.resource, strict=strict)
+        return {**checked(edited, aim.resource, strict=False), "apiVersion": body["apiVersion"]}
 
     return edit
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubectl_egress.lab.api.resources import Resource
-from kubectl_egress.lab.api.status import Cause
-from kubectl_egress.lab.api.validation import forbidden_value, invalid_value
+from kubectl_egress.lab.api.status import Cause, invalid_value
+from kubectl_egress.lab.api.validation import forbidden_value
 
 Body = Mapping[str, Any]
 

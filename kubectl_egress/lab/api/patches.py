@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from kubectl_egress.lab.api.status import StatusError, bad_request, patch_failed
 
 Json = Any
 """A JSON value."""
+
+
+_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
 # ---- RFC 6902 -------------------------------------------------------------------------------------------------------
@@ -98,14 +102,18 @@ def _tokens(pointer: Json) -> list[str]:
 
 
 def _index(values: Sequence[Json], token: str, *, end: bool) -> int:
+    """The place in a list; `end`: the one behind the last counts as well.
+
+    As the real server's library has it, not RFC 6902: `-1` is the last (with `end` the one behind it), `01` is 1, `+1` too.
+    """
     if end and token == "-":
         return len(values)
-    if not token.isascii() or not token.isdigit() or (token.startswith("0") and token != "0"):
+    if not _NUMBER.fullmatch(token):
         raise patch_failed()
-    index = int(token)
-    if index >= len(values) + end:
+    index, size = int(token), len(values) + end
+    if not -size <= index < size:
         raise patch_failed()
-    return index
+    return index if index >= 0 else index + size
 
 
 def _lookup(document: Json, path: Sequence[str]) -> Json:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,6 +22,13 @@ Test = Callable[[Body], bool]
 SNAPSHOTS = 32
 """How many unfinished lists are remembered."""
 BOOKMARK_SECONDS = 30.0
+TOKEN_VERSION = "meta.k8s.io/v1"
+TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
+    "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing "
+    "with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the "
+    "time the first chunk was returned and now may show up in the list."
+)
 _INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
 
 
@@ -57,6 +66,18 @@ def selection(aim: Target, query: Query) -> Test:
     return selected
 
 
+def _check_token(token: str) -> None:
+    """Raise StatusError (400) for what was never a continue token."""
+    try:
+        content = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except ValueError as error:
+        raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
+    version = content.get("v", "") if isinstance(content, dict) else ""
+    if version != TOKEN_VERSION:
+        why = f"server does not recognize this encoded version {version}"
+        raise bad_request(f"invalid continue token: continue key is not valid: {why}")
+
+
 class Lists:
     """Lists in pages; what is left of each is kept, so that all pages show one moment."""
 
@@ -73,7 +94,8 @@ class Lists:
         if token:
             snapshot = self._snapshots.get(token)
             if snapshot is None:
-                raise expired("The provided continue parameter is too old to display a consistent list result.")
+                _check_token(token)
+                raise expired(TOO_OLD)
         else:
             selected = selection(aim, query)
             items = tuple(body for body in self._store.view(aim.resource.plural, aim.namespace) if selected(body))
@@ -81,14 +103,17 @@ class Lists:
         shown, left = (snapshot.items[:limit], snapshot.items[limit:]) if limit else (snapshot.items, ())
         metadata: dict[str, Any] = {"resourceVersion": str(snapshot.revision)}
         if left:
-            metadata["continue"] = self._keep(_Snapshot(left, snapshot.revision))
+            metadata["continue"] = self._keep(_Snapshot(left, snapshot.revision), shown[-1])
             # The real server does not count what a selector leaves over.
             if not query.get("labelSelector") and not query.get("fieldSelector"):
                 metadata["remainingItemCount"] = len(left)
         return Page(shown, metadata)
 
-    def _keep(self, snapshot: _Snapshot) -> str:
-        token = secrets.token_urlsafe(18)
+    def _keep(self, snapshot: _Snapshot, last: Body) -> str:
+        metadata = last["metadata"]
+        start = f"{metadata.get('namespace', '')}/{metadata['name']}\0"
+        content = {"v": TOKEN_VERSION, "rv": snapshot.revision, "start": start, "lab": secrets.token_hex(4)}
+        token = base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
         self._snapshots[token] = snapshot
         while len(self._snapshots) > SNAPSHOTS:
             self._snapshots.popitem(last=False)

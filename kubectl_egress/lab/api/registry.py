@@ -14,17 +14,19 @@ from kubectl_egress.lab.api.immutable import changes_refused
 from kubectl_egress.lab.api.resources import BY_PLURAL, MESH_KINDS, Resource
 from kubectl_egress.lab.api.shapes import check_shape
 from kubectl_egress.lab.api.status import (
+    Cause,
     bad_request,
     conflict,
     conflict_of_deletion,
     denied,
     forbidden,
     invalid,
+    invalid_value,
     not_found,
 )
 from kubectl_egress.lab.api.store import ObjectStore
-from kubectl_egress.lab.api.validation import invalid_value, missing, problems
-from kubectl_egress.lab.parts import Istiod, LabRefusal
+from kubectl_egress.lab.api.validation import missing, problems
+from kubectl_egress.lab.parts import Istiod, LabRefusal, SchemaRefusal
 
 Body = Mapping[str, Any]
 Object = dict[str, Any]
@@ -32,7 +34,7 @@ Object = dict[str, Any]
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """The alphabet of generated names (apimachinery/pkg/util/rand)."""
 
-_WEBHOOK = "validation.istio.io"
+_WEBHOOK = "rev.validation.istio.io"
 _INJECTOR = "namespace.sidecar-injector.istio.io"
 
 
@@ -139,7 +141,7 @@ class Registry:
             raise invalid(resource, fresh["metadata"]["name"], causes)
         if resource.kind == "Pod":
             fresh = self._injected(fresh, home)
-        self._checked_by_istio(fresh)
+        self._checked_by_istio(fresh, resource)
         return fresh
 
     def _injected(self, pod: Object, home: Body) -> Object:
@@ -149,11 +151,14 @@ class Registry:
             raise denied(_INJECTOR, str(refusal)) from refusal
         return with_defaults(injected)
 
-    def _checked_by_istio(self, body: Body) -> None:
+    def _checked_by_istio(self, body: Body, resource: Resource) -> None:
         if body["kind"] not in MESH_KINDS:
             return
         try:
             self._istiod.admit(body)
+        except SchemaRefusal as refusal:
+            causes = [Cause(cause.field, cause.reason, cause.message) for cause in refusal.causes]
+            raise invalid(resource, body["metadata"]["name"], causes) from refusal
         except LabRefusal as refusal:
             raise denied(_WEBHOOK, f"configuration is invalid: {refusal}") from refusal
 
@@ -190,7 +195,7 @@ class Registry:
             if causes := missing(fresh) or changes_refused(old, fresh, resource) or problems(fresh, resource):
                 raise invalid(resource, metadata["name"], causes)
             if fresh.get("spec") != old.get("spec"):
-                self._checked_by_istio(fresh)
+                self._checked_by_istio(fresh, resource)
         if dry_run:
             return self._trial_update(resource, old, fresh)
         return self.store.update(resource.plural, fresh)

@@ -82,7 +82,7 @@ def verb(method: str, aim: Target, query: Query) -> str:
     fits = bool(aim.name) == (word in ("get", "update", "patch", "delete") or bool(aim.subresource))
     homeless = aim.resource.namespaced and not aim.namespace and word in ("create", "deletecollection")
     if not fits or homeless or word not in aim.resource.verbs:
-        raise method_not_allowed(aim.resource, word)
+        raise method_not_allowed(aim.resource)
     return word
 
 
@@ -100,6 +100,19 @@ def dry_run(query: Query, body: Body | None = None) -> bool:
     if values - {"", "All"}:
         raise bad_request(f"invalid dry run value {sorted(values - {'', 'All'})}: only All is supported")
     return "All" in values
+
+
+def strict(query: Query) -> bool:
+    """Whether unknown fields are to be refused.
+
+    Raises StatusError (400) for a value that there is not.
+    """
+    value = query.get("fieldValidation", "")
+    if value not in ("", "Ignore", "Warn", "Strict"):
+        raise bad_request(
+            f'fieldValidation: Unsupported value: "{value}": supported values: "Ignore", "Strict", "Warn"'
+        )
+    return value == "Strict"
 
 
 def number(query: Query, name: str) -> int | None:
@@ -141,7 +154,7 @@ def written(content: bytes, aim: Target) -> dict[str, Any]:
             f"the API version in the data ({version}) does not match the expected API version ({expected})"
         )
     if kind != aim.resource.kind:
-        raise bad_request(f"{kind} in version {version!r} cannot be handled as a {aim.resource.kind}")
+        raise bad_request(f'{kind} in version "{version}" cannot be handled as a {aim.resource.kind}')
     if not isinstance(body.setdefault("metadata", {}), dict):
         raise bad_request("metadata is not an object")
     return {**body, "kind": aim.resource.kind, "apiVersion": aim.resource.api_version()}

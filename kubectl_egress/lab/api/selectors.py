@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kubectl_egress.lab.api.resources import Resource
+from kubectl_egress.lab.api.resources import MESH_KINDS, Resource
 from kubectl_egress.lab.api.status import StatusError, bad_request
 
 Body = Mapping[str, Any]
@@ -105,7 +105,7 @@ def field_test(resource: Resource, text: str) -> Test:
     for part in filter(None, (part.strip() for part in text.split(","))):
         match = re.fullmatch(r"([^=!]+)(==|=|!=)(.*)", part)
         if match is None:
-            raise bad_request(f"invalid selector: {part!r}; can't understand it")
+            raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         field, operator, value = match.groups()
         if field not in known:
             raise _unknown_field(resource, field)
@@ -114,9 +114,10 @@ def field_test(resource: Resource, text: str) -> Test:
 
 
 def _unknown_field(resource: Resource, field: str) -> StatusError:
-    if resource.group in ("", "apps", "batch"):
+    # Which of the two depends on whether the type has selectable fields of its own.
+    if resource.plural in _FIELDS or resource.kind in MESH_KINDS:
         return bad_request(f"field label not supported: {field}")
-    return bad_request(f"field label not supported: {field} (of {resource.qualified})")
+    return bad_request(f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"')
 
 
 def _field_requirement(field: str, value: str, differs: bool) -> Test:

@@ -26,11 +26,13 @@ from kubectl_egress.lab.api.requests import (
     dry_run,
     form,
     parsed,
+    strict,
     target,
     verb,
     written,
 )
 from kubectl_egress.lab.api.resources import BY_PLURAL, groups
+from kubectl_egress.lab.api.shapes import checked
 from kubectl_egress.lab.api.status import StatusError, no_such_path
 from kubectl_egress.lab.api.store import ObjectStore, timestamp
 from kubectl_egress.lab.api.subresources import logs, scale_of, scaled, stream
@@ -173,7 +175,7 @@ class ApiServer:
             return _json(shape.many(aim, list(page.items), page.metadata))
         content = await request.read()
         if word == "create":
-            body = written(content, aim)
+            body = checked(written(content, aim), aim.resource, strict=strict(request.query))
             namespace = aim.namespace or body["metadata"].get("namespace", "")
             stored = self.registry.create(aim.resource, namespace, body, dry_run=dry_run(request.query))
             return _json(shape.one(aim, stored), 201)
@@ -185,12 +187,12 @@ class ApiServer:
         """The answer to a replace or a patch."""
         trial = dry_run(request.query)
         if word == "patch":
-            edit = edit_of(request.content_type, parsed(content), aim)
+            edit = edit_of(request.content_type, parsed(content), aim, strict=strict(request.query))
         elif aim.subresource == "scale":
             scale = parsed(content)
             edit = lambda body: scaled(body, scale)  # noqa: E731  (one of three edits)
         else:
-            body = written(content, aim)
+            body = checked(written(content, aim), aim.resource, strict=strict(request.query))
             check_identity(aim.resource, body, aim.namespace, aim.name)
             body["metadata"].setdefault("namespace", aim.namespace)
             edit = lambda _: body  # noqa: E731

@@ -1,154 +1,135 @@
-"""What the real server cannot decode: a field of another type than Go's, told in its decoder's words."""
+"""What the real server cannot decode, in its decoder's words: a field of another type, and a field that is not there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubectl_egress.lab.api.resources import MESH_KINDS, Resource
-from kubectl_egress.lab.api.status import StatusError, bad_request
+from kubectl_egress.lab.api.status import undecodable, undecodable_patch
+from kubectl_egress.lab.api.types import fields_of, go_name, item_of, struct_name, type_of, value_of
 
-_OBJECT_LISTS = frozenset(
-    [
-        "containers",
-        "initContainers",
-        "env",
-        "envFrom",
-        "volumes",
-        "volumeMounts",
-        "hostAliases",
-        "ports",
-        "matchExpressions",
-        "items",
-        "imagePullSecrets",
-        "tolerations",
-        "ownerReferences",
-    ]
-)
-_STRING_LISTS = frozenset(["command", "args", "hostnames", "values", "finalizers"])
-_STRING_MAPS = frozenset(["labels", "annotations", "matchLabels", "nodeSelector"])
-_OBJECTS = frozenset(
-    [
-        "metadata",
-        "spec",
-        "template",
-        "jobTemplate",
-        "strategy",
-        "updateStrategy",
-        "rollingUpdate",
-        "securityContext",
-        "resources",
-        "valueFrom",
-        "configMapKeyRef",
-        "secretKeyRef",
-        "fieldRef",
-        "configMapRef",
-        "secretRef",
-        "emptyDir",
-        "configMap",
-        "secret",
-        "livenessProbe",
-        "readinessProbe",
-        "startupProbe",
-        "lifecycle",
-    ]
-)
-_INTEGERS = frozenset(
-    [
-        "replicas",
-        "minReadySeconds",
-        "revisionHistoryLimit",
-        "progressDeadlineSeconds",
-        "partition",
-        "parallelism",
-        "completions",
-        "backoffLimit",
-        "activeDeadlineSeconds",
-        "ttlSecondsAfterFinished",
-        "startingDeadlineSeconds",
-        "successfulJobsHistoryLimit",
-        "failedJobsHistoryLimit",
-        "terminationGracePeriodSeconds",
-        "containerPort",
-    ]
-)
-_BOOLEANS = frozenset(["paused", "suspend", "immutable", "hostNetwork"])
-_STRINGS = frozenset(
-    ["name", "generateName", "namespace", "image", "value", "restartPolicy", "ip", "mountPath", "schedule", "timeZone"]
-)
-_DATA = frozenset(["data", "stringData", "binaryData"])
+Body = Mapping[str, Any]
+_SCALARS: Mapping[str, type | tuple[type, ...]] = {"str": str, "int": int, "bool": bool, "bytes": str}
 
 
-def check_shape(body: Mapping[str, Any], resource: Resource) -> None:
-    """Raise StatusError (400) for a body with a field of a type that it cannot have; null fits everywhere.
+def check_shape(body: Body, resource: Resource) -> None:
+    """Raise StatusError (400) for a body with a field of a type that it cannot have; null fits everywhere."""
+    for why in misfits(body, resource):
+        raise undecodable(resource, why)
 
-    Only the fields that the lab or the tool reads are looked at; the shape of mesh objects is the embedded istiod's matter.
+
+def misfits(body: Body, resource: Resource) -> Iterator[str]:
+    """One sentence for each field of a type that it cannot have.
+
+    Of mesh objects only the metadata and the spec as a whole: their schema is the embedded istiod's matter.
     """
+    if name := type_of(resource):
+        yield from _object(body, name, "")
     for field in ("metadata", "spec"):
-        if not isinstance(body.get(field, {}), dict):
-            raise _undecodable(resource, body[field], field, "object")
-    _check(body["metadata"], "metadata", resource)
-    if resource.kind in ("ConfigMap", "Secret"):
-        for field in sorted(_DATA & body.keys()):
-            _strings(body[field], field, resource)
-    if resource.kind not in MESH_KINDS:
-        _check(body.get("spec"), "spec", resource)
+        if not name and not isinstance(body.get(field, {}), dict):
+            yield _sentence(body[field], f"{resource.kind}.{field}", f"v1.{field}")
+    if not name and isinstance(body.get("metadata"), dict):
+        yield from _object(body["metadata"], "V1ObjectMeta", "metadata")
 
 
-def _check(value: Any, path: str, resource: Resource) -> None:
-    if isinstance(value, list):
-        for item in value:
-            _check(item, path, resource)
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            if inner is not None:
-                _field(name, inner, f"{path}.{name}", resource)
+def _object(body: Body, name: str, path: str) -> Iterator[str]:
+    types = fields_of(name) or {}
+    for field, value in body.items():
+        if field in types and value is not None:
+            inner = f"{path}.{field}" if path else field
+            yield from _value(value, types[field], f"{struct_name(name)}.{inner}", inner)
 
 
-def _field(name: str, value: Any, path: str, resource: Resource) -> None:
-    kind = type(value)
-    if (name == "selector" and resource.kind == "Service") or name in _STRING_MAPS:
-        _strings(value, path, resource)
-    elif name in _STRING_LISTS:
-        _all(value, str, path, resource)
-    elif name in _OBJECT_LISTS:
-        _all(value, dict, path, resource)
-        _check(value, path, resource)
-    elif name in _OBJECTS or name == "selector":
-        _expect(kind is dict, value, path, "object", resource)
-        _check(value, path, resource)
-    elif name in _INTEGERS:
-        _expect(kind is int, value, path, "int32", resource)
-    elif name in _BOOLEANS:
-        _expect(kind is bool, value, path, "bool", resource)
-    elif name in _STRINGS:
-        _expect(kind is str, value, path, "string", resource)
-    else:
-        _check(value, path, resource)
+def _value(value: Any, name: str, where: str, path: str) -> Iterator[str]:
+    """`where`: as the decoder says it, with the struct that has the field; `path`: for what is inside."""
+    item, inner = item_of(name), value_of(name)
+    if item:
+        if not isinstance(value, list):
+            yield _sentence(value, where, go_name(name))
+            return
+        for one in value:
+            yield from _value(one, item, where, path) if one is not None else ()
+    elif inner:
+        if not isinstance(value, dict):
+            yield _sentence(value, where, go_name(name))
+            return
+        for one in value.values():
+            yield from _value(one, inner, where, path) if one is not None else ()
+    elif fields_of(name) is not None:
+        if isinstance(value, dict):
+            yield from _object(value, name, path)
+        else:
+            yield _sentence(value, where, go_name(name))
+    elif (wanted := _SCALARS.get(name)) and (
+        not isinstance(value, wanted) or (name == "int" and isinstance(value, bool))
+    ):
+        yield _sentence(value, where, go_name(name))
 
 
-def _all(values: Any, wanted: type, path: str, resource: Resource) -> None:
-    _expect(isinstance(values, list), values, path, "array", resource)
-    for value in values:
-        _expect(isinstance(value, wanted), value, path, "string" if wanted is str else "object", resource)
-
-
-def _strings(values: Any, path: str, resource: Resource) -> None:
-    if values is None:
-        return
-    _expect(isinstance(values, dict), values, path, "map[string]string", resource)
-    for value in values.values():
-        _expect(isinstance(value, str), value, path, "string", resource)
-
-
-def _expect(fits: bool, value: Any, path: str, wanted: str, resource: Resource) -> None:
-    if not fits:
-        raise _undecodable(resource, value, path, wanted)
-
-
-def _undecodable(resource: Resource, value: Any, path: str, wanted: str) -> StatusError:
+def _sentence(value: Any, where: str, wanted: str) -> str:
     found = {bool: "bool", int: "number", float: "number", list: "array", dict: "object", str: "string"}
-    return bad_request(
-        f'{resource.kind} in version "{resource.versions[0]}" cannot be handled as a {resource.kind}: '
-        f"json: cannot unmarshal {found.get(type(value), 'null')} into Go struct field {path} of type {wanted}"
-    )
+    return f"json: cannot unmarshal {found.get(type(value), 'null')} into Go struct field {where} of type {wanted}"
+
+
+# ---- fieldValidation ------------------------------------------------------------------------------------------------
+
+
+def unknown_fields(body: Body, resource: Resource) -> list[str]:
+    """The fields that objects of the resource do not have, in the order of the body: `spec.template.spec.hostAlias`.
+
+    Of mesh objects none: what the embedded istiod does not model it refuses by itself.
+    """
+    if resource.kind in MESH_KINDS or not type_of(resource):
+        return []
+    return list(_unknown(body, type_of(resource), ""))
+
+
+def _unknown(value: Any, name: str, path: str) -> Iterator[str]:
+    types = fields_of(name)
+    if isinstance(value, list) and (item := item_of(name)):
+        for index, one in enumerate(value):
+            yield from _unknown(one, item, f"{path}[{index}]")
+    elif isinstance(value, dict) and types is not None:
+        for field, inner in value.items():
+            where = f"{path}.{field}" if path else field
+            if field in types:
+                yield from _unknown(inner, types[field], where)
+            else:
+                yield where
+
+
+def without(body: Body, unknown: list[str], resource: Resource) -> dict[str, Any]:
+    """The body without its unknown fields: what is stored where nobody asked for strictness."""
+    return dict(_known(body, type_of(resource))) if unknown else dict(body)
+
+
+def _known(value: Any, name: str) -> Any:
+    types = fields_of(name)
+    if isinstance(value, list) and (item := item_of(name)):
+        return [_known(one, item) for one in value]
+    if isinstance(value, dict) and types is not None:
+        return {field: _known(inner, types[field]) for field, inner in value.items() if field in types}
+    return value
+
+
+def checked(body: Body, resource: Resource, *, strict: bool) -> dict[str, Any]:
+    """What the server makes of a decoded body: without its unknown fields, or refused for them.
+
+    Raises StatusError (400).
+    """
+    if strict and (why := strictly(body, resource)):
+        raise undecodable(resource, why)
+    return without(body, unknown_fields(body, resource), resource)
+
+
+def strictly(body: Body, resource: Resource) -> str:
+    """What strict decoding says against a body; empty for nothing."""
+    unknown = ", ".join(f'unknown field "{path}"' for path in unknown_fields(body, resource))
+    return f"strict decoding error: {unknown}" if unknown else ""
+
+
+def refuse_patched(body: Body, resource: Resource, *, strict: bool) -> None:
+    """Raise StatusError (422) for what a patch has made and the server cannot decode."""
+    for why in [*misfits(body, resource), *filter(None, [strictly(body, resource) if strict else ""])]:
+        raise undecodable_patch(body, why)

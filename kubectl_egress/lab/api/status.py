@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,11 @@ class Cause:
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
+
+
+def invalid_value(field: str, value: Any, why: str) -> Cause:
+    """A value that does not fit."""
+    return Cause(field, "FieldValueInvalid", f"Invalid value: {json.dumps(value)}: {why}")
 
 
 class StatusError(Exception):
@@ -106,6 +112,19 @@ def patch_failed() -> StatusError:
     return StatusError(422, "Invalid", "the server rejected our request due to an error in our request")
 
 
+def undecodable(resource: Resource, why: str) -> StatusError:
+    """400 for a body that is no object of the resource."""
+    version = resource.versions[0]
+    return bad_request(f'{resource.kind} in version "{version}" cannot be handled as a {resource.kind}: {why}')
+
+
+def undecodable_patch(body: Mapping[str, Any], why: str) -> StatusError:
+    """422 for what a patch has made of an object: the real server's message holds all of it, secrets too."""
+    message = f"Invalid value: {json.dumps(json.dumps(body))}: {why}"
+    cause = {"reason": "FieldValueInvalid", "message": message, "field": "patch"}
+    return StatusError(422, "Invalid", f' "" is invalid: patch: {message}', {"causes": [cause]})
+
+
 def bad_request(message: str) -> StatusError:
     """400."""
     return StatusError(400, "BadRequest", message)
@@ -132,9 +151,9 @@ def expired(message: str) -> StatusError:
     return StatusError(410, "Expired", message)
 
 
-def method_not_allowed(resource: Resource, verb: str) -> StatusError:
+def method_not_allowed(resource: Resource) -> StatusError:
     """405 for a verb that the resource does not have here."""
-    message = f"{verb} is not supported on resources of kind {resource.qualified!r} by the lab's API server"
+    message = "the server does not allow this method on the requested resource"
     return StatusError(405, "MethodNotAllowed", message, _details(resource, ""))
 
 

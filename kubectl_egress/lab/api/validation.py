@@ -9,37 +9,26 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from zoneinfo import available_timezones
 
+from kubectl_egress.lab.api.keys import SUBDOMAIN, SUBDOMAIN_MESSAGE, keyed
 from kubectl_egress.lab.api.resources import Resource
 from kubectl_egress.lab.api.schedule import schedule
 from kubectl_egress.lab.api.selectors import selector_test
-from kubectl_egress.lab.api.status import Cause
+from kubectl_egress.lab.api.status import Cause, invalid_value
 
 Body = Mapping[str, Any]
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
-_LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 
 _LABEL_MESSAGE = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
     "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
-_SUBDOMAIN_MESSAGE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
-    "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
 
 
 def _required(field: str, why: str = "") -> Cause:
     return Cause(field, "FieldValueRequired", f"Required value: {why}" if why else "Required value")
-
-
-def invalid_value(field: str, value: Any, why: str) -> Cause:
-    """A value that does not fit."""
-    return Cause(field, "FieldValueInvalid", f"Invalid value: {json.dumps(value)}: {why}")
 
 
 def forbidden_value(field: str, why: str) -> Cause:
@@ -63,6 +52,16 @@ def pod_specs(body: Body) -> Iterator[tuple[str, Any]]:
         yield "spec.template.spec", (spec.get("template") or {}).get("spec") or {}
 
 
+def pod_templates(body: Body) -> Iterator[tuple[str, Body]]:
+    """Each pod template in an object, with its path."""
+    steps = _TEMPLATE_OF.get(str(body.get("kind")))
+    found: Any = body
+    for step in steps or ():
+        found = (found or {}).get(step)
+    if steps and isinstance(found, Mapping):
+        yield ".".join(steps), found
+
+
 def containers(spec: Body, path: str) -> Iterator[tuple[str, Any]]:
     """Each container of a pod spec, with its path."""
     for field in ("initContainers", "containers"):
@@ -76,7 +75,10 @@ def containers(spec: Body, path: str) -> Iterator[tuple[str, Any]]:
 def problems(body: Body, resource: Resource) -> list[Cause]:
     """Everything that is wrong with an object that has its defaults."""
     causes = list(_name(body, resource))
-    causes += _label_values(body["metadata"].get("labels"), "metadata.labels")
+    causes += keyed(body["metadata"], "metadata")
+    for path, template in pod_templates(body):
+        # The real server leaves `metadata` out of the path, too.
+        causes += keyed(template.get("metadata") or {}, path)
     for path, spec in pod_specs(body):
         causes += _pod_spec(spec, path)
     if check := _BY_KIND.get(resource.kind):
@@ -90,23 +92,13 @@ def _name(body: Body, resource: Resource) -> Iterator[Cause]:
         yield _required("metadata.name", "name or generateName is required")
         return
     label = resource.kind in ("Namespace", "Service")
-    pattern, message, longest = (_LABEL, _LABEL_MESSAGE, 63) if label else (_SUBDOMAIN, _SUBDOMAIN_MESSAGE, 253)
+    pattern, message, longest = (_LABEL, _LABEL_MESSAGE, 63) if label else (SUBDOMAIN, SUBDOMAIN_MESSAGE, 253)
     if resource.kind == "CronJob":
         longest = 52  # room for the time that its Jobs carry
     if not pattern.fullmatch(name):
         yield invalid_value("metadata.name", name, message)
     if len(name) > longest:
         yield invalid_value("metadata.name", name, f"must be no more than {longest} characters")
-
-
-def _label_values(labels: Body | None, field: str) -> Iterator[Cause]:
-    for value in (labels or {}).values():
-        if len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
-            yield invalid_value(
-                field,
-                value,
-                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'",
-            )
 
 
 def _pod_spec(spec: Body, path: str) -> Iterator[Cause]:
@@ -159,8 +151,8 @@ def _host_alias(alias: Body, field: str) -> Iterator[Cause]:
             f"{field}.ip", alias.get("ip", ""), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
         )
     for name in alias.get("hostnames") or []:
-        if not _SUBDOMAIN.fullmatch(name):
-            yield invalid_value(f"{field}.hostnames", name, _SUBDOMAIN_MESSAGE)
+        if not SUBDOMAIN.fullmatch(name):
+            yield invalid_value(f"{field}.hostnames", name, SUBDOMAIN_MESSAGE)
 
 
 def _selected_template(body: Body) -> Iterator[Cause]:
@@ -249,7 +241,8 @@ def _config_map(body: Body) -> Iterator[Cause]:
                 yield invalid_value(
                     f"{field}[{key}]",
                     key,
-                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+                    "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
                 )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from kubectl_egress.lab.istiod.entry_checks import service_entry
 from kubectl_egress.lab.istiod.route_checks import sidecar, virtual_service
 from kubectl_egress.lab.istiod.rule_checks import destination_rule
-from kubectl_egress.lab.istiod.shapes import SHAPES, misfits
+from kubectl_egress.lab.istiod.schema import causes
+from kubectl_egress.lab.istiod.shapes import SHAPES, unmodelled
 from kubectl_egress.lab.istiod.syntax import LABEL
-from kubectl_egress.lab.parts import Body, LabRefusal
+from kubectl_egress.lab.parts import Body, LabRefusal, SchemaRefusal
 
 _CHECKS: Mapping[str, Callable[[Body], Iterator[str]]] = {
     "ServiceEntry": service_entry,
@@ -26,7 +27,8 @@ _CHECKS: Mapping[str, Callable[[Body], Iterator[str]]] = {
 def check(body: Body) -> None:
     """Let a mesh object pass, and every object that is none.
 
-    Raises LabRefusal with all that is wrong: first what is not of a shape that is modelled, else what it says.
+    Raises SchemaRefusal for what the resource definitions refuse, else LabRefusal with all that is wrong: first what is
+    not modelled, else what the webhook says.
     """
     if "istio.io/" not in body.get("apiVersion", ""):
         return
@@ -34,7 +36,9 @@ def check(body: Body) -> None:
     if kind not in SHAPES:
         raise LabRefusal(f"the lab's istiod does not model {kind}")
     spec = body.get("spec", {})
-    if misfitting := list(misfits(spec, SHAPES[kind])):
+    if refused := causes(body):
+        raise SchemaRefusal(refused)
+    if misfitting := list(unmodelled(spec, SHAPES[kind])):
         raise LabRefusal("; ".join(misfitting))
     namespace = body["metadata"].get("namespace", "")
     wrong = [*_CHECKS[kind](spec), *_export_to(spec.get("exportTo") or (), namespace)]

@@ -63,32 +63,14 @@ SHAPES: Mapping[str, Shape] = {
 }
 
 
-def misfits(value: Any, shape: Shape, path: str = "spec") -> Iterator[str]:
-    """What in an object is not of the shape, one sentence each; an absent field is always of it, a null never."""
-    if value is None:
-        yield f"{path}: must not be null"
-    elif isinstance(shape, type):
-        # A bool is an int to Python, and never to JSON.
-        if not isinstance(value, shape) or (shape is int and isinstance(value, bool)):
-            yield f"{path}: must be of type {_WORDS[shape]}"
-    elif isinstance(shape, list):
-        yield from _in_list(value, shape[0], path)
-    elif not isinstance(value, dict):
-        yield f"{path}: must be an object"
-    else:
+def unmodelled(value: Any, shape: Shape, path: str = "spec") -> Iterator[str]:
+    """The fields of an object of the right types that are not modelled, one sentence each."""
+    if isinstance(shape, list):
+        for index, inner in enumerate(value):
+            yield from unmodelled(inner, shape[0], f"{path}[{index}]")
+    elif isinstance(shape, Mapping):
         for key, inner in value.items():
             if key in shape or "*" in shape:
-                yield from misfits(inner, shape.get(key, shape.get("*", str)), f"{path}.{key}")
+                yield from unmodelled(inner, shape.get(key, shape.get("*", str)), f"{path}.{key}")
             else:
                 yield f"the lab's istiod does not model the field {path}.{key}"
-
-
-_WORDS = {str: "string", int: "integer", bool: "boolean"}
-
-
-def _in_list(value: Any, shape: Shape, path: str) -> Iterator[str]:
-    if not isinstance(value, list):
-        yield f"{path}: must be an array"
-        return
-    for index, inner in enumerate(value):
-        yield from misfits(inner, shape, f"{path}[{index}]")

@@ -113,7 +113,6 @@ def pod_status(pod: Body, address: str, started: str, states: Mapping[str, Conta
         "podIP": address or None,
         "podIPs": [{"ip": address}] if address else None,
         "startTime": started,
-        "qosClass": "BestEffort",
         "conditions": [_with_time(c, pod) for c in conditions],
         "containerStatuses": [_container_status(c, states[c["name"]], uid) for c in spec["containers"]],
         "initContainerStatuses": [_container_status(c, states[c["name"]], uid) for c in inits] or None,
