@@ -245,9 +245,12 @@ def test_a_sidecar_that_does_not_answer(calling: Scene) -> None:
     pod = calling.pod("caller")
     calling.lab.kill_proxy(pod, calling.namespace)
     until(lambda: "is not running" in calling.egress("inspect").out, "inspect says that the sidecar is dead")
-    what, remedy = refused(calling, "migrate", HOST, "-y")
-    assert what.startswith(f"error: nothing was changed: the sidecar of pod {pod} does not answer: its container ")
-    assert f"kubectl logs {pod} -c istio-proxy -n {calling.namespace} says why" in remedy
+    before = calling.versions()
+    run = calling.egress("migrate", HOST, "-y")
+    assert run.status == 3, run
+    assert f"block  no-sidecar  deployment/caller: the sidecar of pod {pod} is not ready" in run.out
+    assert f"kubectl logs {pod} -c istio-proxy -n {calling.namespace} says why it is not" in run.out, run.out
+    assert calling.versions() == before
 
 
 def test_a_paused_rollout(calling: Scene) -> None:

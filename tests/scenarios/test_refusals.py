@@ -54,7 +54,7 @@ CASES = {
         "port-not-captured", {"annotations": {"traffic.sidecar.istio.io/includeOutboundIPRanges": "203.0.113.0/24"}}
     ),
     "an alias of somebody else": Case("host-aliased", {"hostAliases": [{"ip": "203.0.113.1", "hostnames": [HOST]}]}),
-    "another port of the host": Case("other-port", {"env": {"ADMIN_URL": f"https://{HOST}:8443/admin"}}),
+    "another port of the host": Case("other-port", {"env": {"ADMIN_URL": f"http://{HOST}:8080/admin"}}),
     "a proxy of the application's own": Case("own-proxy", {"env": {"http_proxy": "http://proxy.example.com:3128"}}),
     "a paused rollout": Case("rollout-paused", paused=True),
     "a route of somebody else": Case("route-conflict", objects=[("VirtualService", ROUTE)]),
