@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from kubectl_egress.cluster.proxies import get_pod_port
+from kubectl_egress.manifests import dump
 from kubectl_egress.plan.file_objects import WAVE_ANNOTATION
 from tests.cluster.client import RealLab
 from tests.cluster.scenes import scene_of
@@ -47,12 +49,12 @@ def run(cluster: RealLab, *command: str) -> str:
     return done.stdout + done.stderr
 
 
-def _without_waves(text: str) -> Iterator[str]:
-    lines = text.splitlines(keepends=True)
-    for line, after in zip(lines, [*lines[1:], ""], strict=True):
-        alone = line.strip() == "annotations:" and WAVE_ANNOTATION in after
-        if WAVE_ANNOTATION not in line and not alone:
-            yield line
+def _without_waves(text: str) -> str:
+    """The same objects without what is for Argo CD, which only what is committed has to do with."""
+    bodies = list(YAML(typ="safe").load_all(text))
+    for body in bodies:
+        body["metadata"].get("annotations", {}).pop(WAVE_ANNOTATION, None)
+    return dump(bodies)
 
 
 def test_istioctl_validate_has_nothing_to_say(cluster: RealLab, manifests: Path) -> None:
@@ -92,9 +94,8 @@ def test_migrate_writes_what_it_prints(cluster: RealLab, scene: Scene, manifests
     # Older ones say something about the Deployment itself.
     before = run(cluster, str(cluster.istioctl), "analyze", "-n", scene.namespace)
     scene.migrate()
-    # For Argo CD, which only what is committed has to do with.
     unordered = manifests.with_name("unordered.yaml")
-    unordered.write_text("".join(_without_waves(manifests.read_text())))
+    unordered.write_text(_without_waves(manifests.read_text()))
     said = run(cluster, "kubectl", "diff", "--server-side", "--force-conflicts", "-f", str(unordered))
     assert said == ""
     assert run(cluster, str(cluster.istioctl), "analyze", "-n", scene.namespace) == before
