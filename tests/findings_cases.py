@@ -215,6 +215,10 @@ TRIGGERS: dict[str, list[Case]] = {
         with_objects(
             "our subset's name", rule(subsets=[{"name": "kubectl-egress", "trafficPolicy": tls_on_80(mode="DISABLE")}])
         ),
+        with_objects(
+            "our subset's name, and no TLS in all of it",
+            rule(subsets=[{"name": "kubectl-egress", "trafficPolicy": {"tls": {"mode": "DISABLE"}}}]),
+        ),
         with_objects("older than ours", rule(created="08:00"), document(mesh.destination_rule(HOST, NAMESPACE))),
         with_objects(
             "beside one that fits",

@@ -212,6 +212,10 @@ def test_alias_addresses_are_known_by_their_prefix(address: str, expected: bool)
         (rule(host="*.org"), "*.org"),
         (rule(subsets=[{"name": "kubectl-egress", "labels": {"v": "1"}}]), "labels"),
         (rule(subsets=[{"name": "kubectl-egress", "trafficPolicy": tls_on_80(mode="DISABLE")}]), "DISABLE"),
+        (rule(subsets=[{"name": "kubectl-egress", "trafficPolicy": {"tls": {"mode": "DISABLE"}}}]), "mode: DISABLE"),
+        (rule(subsets=[{"name": "kubectl-egress", "trafficPolicy": {"tls": dict(TLS)}}]), ""),
+        (rule(subsets=[{"name": "theirs", "trafficPolicy": {"tls": {"mode": "DISABLE"}}}]), ""),
+        (rule(trafficPolicy={"tls": {"mode": "DISABLE"}}), ""),
         (route(), "only a ServiceEntry or a DestinationRule"),
     ],
 )

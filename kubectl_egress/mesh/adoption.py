@@ -86,6 +86,11 @@ def _rule_reasons(spec: Body, host: Host, fail_open: bool) -> Iterator[str]:
         if subset.get("name") == SUBSET:
             if subset.get("labels"):
                 yield f"its subset {SUBSET} has labels"
+            yield from _other_tls(
+                (subset.get("trafficPolicy") or {}).get("tls") or {},
+                host,
+                f"its subset {SUBSET} has in its TLS settings",
+            )
             yield from _policy_reasons(subset.get("trafficPolicy") or {}, host)
 
 
@@ -95,12 +100,17 @@ def _policy_reasons(policy: Body, host: Host) -> Iterator[str]:
     settings = _port_settings(policy)
     if settings is None:
         return
-    found, wanted = settings.get("tls") or {}, tls_settings(host)
+    yield from _other_tls(settings.get("tls") or {}, host, "its TLS settings of port 80 have")
+
+
+def _other_tls(found: Body, host: Host, where: str) -> Iterator[str]:
+    """What TLS settings say that ours do not."""
+    wanted = tls_settings(host)
     for field, value in found.items():
         if field not in wanted:
-            yield f"its TLS settings of port 80 have {field}"
+            yield f"{where} {field}"
         elif value != wanted[field]:
-            yield f"its TLS settings of port 80 have another {field}: {_words(value)}"
+            yield f"{where} another {field}: {_words(value)}"
 
 
 def _words(value: Any) -> str:
