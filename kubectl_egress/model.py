@@ -16,6 +16,10 @@ Steps = tuple[str | int, ...]
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "kubectl-egress"
 
+# What a sidecar's metadata says of names that the application asks for (environment of its container).
+DNS_CAPTURE = "ISTIO_META_DNS_CAPTURE"
+DNS_AUTO_ALLOCATE = "ISTIO_META_DNS_AUTO_ALLOCATE"
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Ref:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubectl_egress.model import Body
+from kubectl_egress.model import DNS_AUTO_ALLOCATE, DNS_CAPTURE, Body
 
 # A field, and the fields below it that are kept; None keeps the whole value. Lists: of each of their entries.
 Fields = Mapping[str, "Fields | None"]
 
 _OWNER: Fields = {"apiVersion": None, "kind": None, "name": None, "controller": None}
-_CONTAINER: Fields = {"name": None, "restartPolicy": None}
+_CONTAINER: Fields = {"name": None, "restartPolicy": None, "env": {"name": None, "value": None}}
+_PROXY_SETTINGS = (DNS_CAPTURE, DNS_AUTO_ALLOCATE)
 _STATUSES: Fields = {"name": None, "state": None, "ready": None}
 
 # Everything that is read of a pod. tests/test_projection.py runs all checks on pods that refuse to give anything else.
@@ -61,7 +62,18 @@ def projected(value: Any, fields: Fields | None) -> Any:
 def pod(body: Body) -> Body:
     """A pod with the fields that are read."""
     found: Body = projected(body, POD)
+    spec = found.get("spec") or {}
+    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
+        _keep_proxy_settings(container)
     return found
+
+
+def _keep_proxy_settings(container: dict[str, Any]) -> None:
+    """Of an environment, the sidecar's settings alone: the rest is long, and may be secret."""
+    environment = container.pop("env", ())
+    kept = [entry for entry in environment or () if entry.get("name") in _PROXY_SETTINGS]
+    if kept and container.get("name") == "istio-proxy":
+        container["env"] = kept
 
 
 def between(body: Body) -> Body:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from kubectl_egress.model import Body, MeshSettings
+from kubectl_egress.model import DNS_AUTO_ALLOCATE, DNS_CAPTURE, Body, MeshSettings
 
 SYSTEM_NAMESPACE = "istio-system"
 REVISION_LABEL = "istio.io/rev"
@@ -30,8 +30,8 @@ def mesh_settings(mesh: Body | None, injector: Body | None) -> MeshSettings:
             settings,
             root_namespace=str(config.get("rootNamespace") or settings.root_namespace),
             outbound_mode=str(_part(config, "outboundTrafficPolicy").get("mode") or settings.outbound_mode),
-            dns_capture=_true(metadata.get("ISTIO_META_DNS_CAPTURE")),
-            auto_allocate=_true(metadata.get("ISTIO_META_DNS_AUTO_ALLOCATE")),
+            dns_capture=_true(metadata.get(DNS_CAPTURE)),
+            auto_allocate=_true(metadata.get(DNS_AUTO_ALLOCATE)),
             interception_mode=str(_part(config, "defaultConfig").get("interceptionMode") or settings.interception_mode),
         )
     if values is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kubectl_egress import mesh
 from kubectl_egress.model import AS_BEFORE, Body, CallSite, Document, Host, Origination, Ref, Survey
+from kubectl_egress.plan.allocation import allocates
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,6 @@ def wanted_objects(
     entry = found["ServiceEntry"]
     exported = entry.body["spec"].get("exportTo") or ["*"] if entry else list(export_to)
     alias = aliases[0] if aliases else ""
-    claim = survey.settings.dns_capture and survey.settings.auto_allocate
     namespace = survey.namespace
     yield _change(
         found["DestinationRule"],
@@ -52,7 +52,7 @@ def wanted_objects(
             host,
             namespace,
             alias=alias,
-            claim_alias=claim,
+            claim_alias=allocates(survey),
             fail_open=fail_open,
             tls_ports=tls_ports,
             export_to=exported,
