@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
 
 from kubectl_egress.cli import dashboard, demo, explain, graph, inspect, list, migrate, report, undo, verify, version
 from kubectl_egress.cli.command import command
+from kubectl_egress.cli.completing.scripts import completion
+from kubectl_egress.cli.ending import ended
+from kubectl_egress.cli.output import say
+from kubectl_egress.cli.words import BARE_DRY_RUN, in_order
 
 # One line for each command, in the order in which the help shows them.
 COMMANDS = (
@@ -24,11 +28,9 @@ COMMANDS = (
     dashboard.dashboard,
     explain.explain,
     demo.demo,
+    completion,
     version.version,
 )
-
-# pflag, which kubectl has its flags from, takes `-o=json`; Python's parsers take the `=` for a part of the value.
-_SHORT_FLAG = re.compile(r"(-[A-Za-z])=(.*)", re.DOTALL)
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -57,24 +59,33 @@ def _group() -> None:
     """Keep the name of the command on the command line even if there is only one."""
 
 
+# click's, which typer takes from there or carries with it; its public subclass leads to it.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. `arguments` without the program's name, by default those of the process."""
     given = [*(sys.argv[1:] if arguments is None else arguments)]
+    if given[:1] == ["__complete"]:
+        from kubectl_egress.cli import completing
+
+        return completing.main(given[1:])
+    group: Any = typer.main.get_command(app)
+    words = in_order(given, group.commands) or ["--help"]
+    if words.count(BARE_DRY_RUN) > given.count(BARE_DRY_RUN):
+        say("warning: --dry-run is deprecated and can be replaced with --dry-run=client.\n")
     try:
-        app([*_separated(given)] or ["--help"], prog_name=_program())
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    return 0
+        status = group.main(args=words, prog_name=_program(), standalone_mode=False)
+    except _UsageError as error:
+        refusal = error  # Python unbinds the name of an exception at the end of its block
+        return ended(lambda: _refuse(refusal, group.commands))
+    return status if isinstance(status, int) else 0
 
 
-def _separated(arguments: Sequence[str]) -> Iterator[str]:
-    """`-o=json` as `-o json`, up to a `--`."""
-    for index, argument in enumerate(arguments):
-        if argument == "--":
-            yield from arguments[index:]
-            return
-        flag = _SHORT_FLAG.fullmatch(argument)
-        yield from flag.groups() if flag else (argument,)
+def _refuse(error: Exception, commands: Sequence[str]) -> int:
+    from kubectl_egress.cli.usage import refused
+
+    raise refused(error, _program(), commands)
 
 
 def _program() -> str:
