@@ -43,6 +43,18 @@ CALLS = [
     "issuer: x\nurl: https://api.example.com",
     "redirects:\n  - x\napi: https://api.example.com",
     "shop:\n  url: https://api.example.com",
+    "TARGET=https://api.example.com",
+    "curl --target https://api.example.com",
+    "client.id=shop\nschema.registry.url=https://registry.example.com",
+    "gitlab:\n  clientID: x\n  apiURL: https://api.example.com",
+    "gitlab:\n  clientID: x\n  tokenURL: https://api.example.com/token",
+    "gitlab:\n  clientID: x\nshop:\n  baseURL: https://api.example.com",
+    "- clientID: x\n- baseURL: https://api.example.com",
+    '{"gitlab": {"clientID": "x"}, "shop": {"baseURL": "https://api.example.com"}}',
+    "[gitlab]\nclient_id = x\n[shop]\nurl = https://api.example.com",
+    "export CLIENT_ID=x\nexport PAYMENTS_URL=https://api.example.com",
+    "http.client=okhttp\nurl=https://api.example.com",
+    "client: okhttp\nurl: https://api.example.com",
 ]
 
 NONE = {
@@ -55,6 +67,8 @@ NONE = {
         "<issuer>https://idp.example.com",
         '"iss" : "https://idp.example.com"',
         "java -Doidc.issuer=https://idp.example.com -jar x",
+        "Authentication__Authority=https://idp.example.com",
+        '"auth-server-url": "https://idp.example.com/auth"',
     ],
     "an audience": [
         "AUTH0_AUDIENCE=https://api.example.com",
@@ -92,6 +106,8 @@ NONE = {
         "--login-url=https://idp.example.com/auth",
         "authorization_endpoint: https://idp.example.com/auth",
         "logo: https://cdn.example.com/logo.png",
+        "icon: https://cdn.example.com/logo.svg",
+        "RAILS_ASSET_HOST=https://cdn.example.com",
     ],
     "documentation": [
         "docs: https://docs.example.com",
@@ -114,6 +130,24 @@ NONE = {
         'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance',
         '<!DOCTYPE hibernate PUBLIC "-//x" "https://example.com/x.dtd',
         "see http://www.w3.org/1999/xhtml",
+    ],
+    "a target": [
+        "locations:\n- type: url\n  target: https://github.com/x/y/blob/main/all.yaml",
+        '"targets": ["https://shop.example.com", "https://b.example.com"]',
+        "- targets:\n  - https://shop.example.com",
+    ],
+    "the address of a sign-in provider": [
+        "config:\n  baseURL: https://gitlab.com\n  clientID: x\n  clientSecret: y",
+        "config:\n  # Dex\n\n  clientSecret: $x\n  redirectURI: https://a.example.com\n  baseURL: https://gitlab.com",
+        "- baseURL: https://gitlab.com\n  clientID: x",
+        "- name: a\n  clientID: x\n- clientID: y\n  host:\n    name: a\n  baseURL: https://gitlab.com",
+        '{"clientId":"x","baseUrl":"https://gitlab.com"}',
+        '{"gitlab": {"enabled": true, "scopes": {}, "client_id": "x", "gitlab_url": "https://gitlab.com"}}',
+        "gitlab: {clientID: x, baseURL: 'https://gitlab.com'}",
+        "[auth.gitlab]\nclient_id = x\nurl = https://gitlab.com",
+        "auth.gitlab.client-id=x\nauth.gitlab.base-url=https://gitlab.com",
+        "export GITLAB_CLIENT_ID=x GITLAB_CLIENT_SECRET=y\nexport GITLAB_URL=https://gitlab.com",
+        "<oauth>\n  <clientId>x</clientId>\n  <serverUrl>https://gitlab.com",
     ],
     "a contact": ["USER_AGENT=shop/1.0 (+https://shop.example.com/bot", "User-Agent: shop (+https://shop.example.com"],
 }
@@ -173,6 +207,67 @@ def test_looking_for_a_name_ends() -> None:
     assert name_of(text, text.index("https")) == Name("")
     assert name_of("x" * 10_000 + ": https://a.example.com", 10_002).written.endswith("x")
     assert identifier(Name(""), "") == ""
+
+
+# ---- beside an OAuth client's credentials ---------------------------------------------------------------------------
+
+BESIDE: list[tuple[dict[str, str], str, bool]] = [
+    ({"CLIENT_ID": "x"}, "PAYMENTS_URL", False),
+    ({"KAFKA_CLIENT_ID": "x"}, "SCHEMA_REGISTRY_URL", False),
+    ({"GITLAB_CLIENT_ID": "x"}, "GITHUB_URL", False),
+    ({"GITLAB_CLIENT_ID": "x"}, "GITLAB_API_URL", False),
+    ({"GITLAB_CLIENT_ID": "x"}, "GITLAB_TOKEN_URL", False),
+    ({"GITLAB_CLIENT_ID": "x"}, "GITLAB_URL", True),
+    ({"GITLAB_CLIENT_ID": "x"}, "GITLAB", True),
+    ({"GITLAB_CLIENT_SECRET": "x"}, "GITLAB_BASE_URL", True),
+    ({"GITLAB_OAUTH_CLIENT_ID": "x"}, "GITLAB_HOST", True),
+    ({"OAUTH_REDIRECT_URI": "/x"}, "OAUTH_SERVER_URL", True),
+    ({"CLIENT_SECRET": "x"}, "BASE_URL", True),
+    ({"DRONE_GITLAB_CLIENT_ID": "x"}, "DRONE_GITLAB_SERVER", True),
+    ({"WOODPECKER_GITLAB_CLIENT": "x"}, "WOODPECKER_GITLAB_URL", True),
+]
+
+
+@pytest.mark.parametrize(("others", "name", "none"), BESIDE)
+def test_what_stands_beside_a_clients_credentials_in_an_environment(
+    others: dict[str, str], name: str, none: bool
+) -> None:
+    (site,) = scan(document(deployment(env={name: URL, **others})), {})
+    assert bool(site.reason) is none
+    main = container(envFrom=[{"configMapRef": {"name": "c"}}], env=others)
+    (site,) = scan(document(deployment(containers=[main])), config_maps(config_map("c", {name: URL})))
+    assert bool(site.reason) is none
+    options = [f"--{key.lower().replace('_', '-')}={value}" for key, value in {**others, name: URL}.items()]
+    (site,) = scan(document(deployment(containers=[container(args=options)])), {})
+    assert bool(site.reason) is none
+
+
+def test_credentials_from_a_secret_count_as_well() -> None:
+    secret = {"name": "GITLAB_CLIENT_SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    main = {"name": "main", "image": "x", "env": [{"name": "GITLAB_URL", "value": URL}, secret]}
+    (site,) = scan(document(deployment(containers=[main])), {})
+    assert site.reason.startswith("the address of a sign-in provider")
+
+
+@pytest.mark.parametrize("variable", ["OIDC_ISSUER", "API"])
+def test_a_key_of_a_config_map_is_named_by_the_variable_that_gets_its_value_too(variable: str) -> None:
+    files = config_maps(config_map("c", {"url": URL}))
+    read = {"name": variable, "valueFrom": {"configMapKeyRef": {"name": "c", "key": "url"}}}
+    call = {"name": "API", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "url"}}}
+    main = {"name": "main", "image": "x", "env": [call, read]}
+    (site,) = scan(document(deployment(containers=[main])), files)
+    assert bool(site.reason) is (variable != "API")
+
+
+def test_looking_for_what_stands_beside_it_ends() -> None:
+    for hostile in (
+        "{" * 50_000,
+        "client" * 20_000,
+        "client_id: x\n" + " " * 100_000,
+        "- " * 50_000,
+        "client.id=\n" * 20_000,
+    ):
+        scan(document(deployment(env={"A": f"client_id: x\n{hostile} url: {URL}"})), {})
 
 
 # ---- overruled ------------------------------------------------------------------------------------------------------

@@ -65,6 +65,10 @@ def _none() -> Iterator[str]:
     yield "## What looks like a call and is none (`looks-like-identifier`)\n"
     yield "By the name in front of a URL (its key, option or tag, else the entry that holds it), or by the URL itself:\n"
     yield from _table(("it is", "why it is left alone"), ((rule.reason, rule.why) for rule in RULES))
+    yield (
+        "What `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY` name is the application's own proxy, and no host that it calls: "
+        "`own-proxy` is about it.\n"
+    )
 
 
 def _inside() -> Iterator[str]:

@@ -16,6 +16,7 @@ from kubectl_egress.places import KUBELET_PLACES, Forced, Place, matches, string
 from kubectl_egress.scan.identifiers import REASONS, identifier
 from kubectl_egress.scan.naming import Name, name_of
 from kubectl_egress.scan.settings import Setting, settings_in, split_calls
+from kubectl_egress.scan.sign_in import Mappings, beside, stems_of
 from kubectl_egress.scan.strings import Found, Reader
 from kubectl_egress.urls import external, find_urls
 
@@ -31,6 +32,9 @@ _ASIDE = frozenset({REASON_COMMENT, REASON_KUBELET, REASON_SERVICE, REASON_REGIS
 
 # On a workload or its pod template: hosts, separated by commas, whose URLs are calls whatever they look like; `*` for all.
 CALLS_ANNOTATION = "egress.kubectl/calls"
+# A proxy of the application's own is no host that it calls: `own-proxy` is about it.
+_PROXY = re.compile(r" (?:https?|all|no|ftp|wss?) proxy $")
+_PROXY_OPTIONS = frozenset({"--proxy", "--preproxy"})
 _FARTHEST = 64
 _BETWEEN_ITEMS = re.compile(r"[\s\"',;|]*(?:-[ \t]+)?[\"']?")
 
@@ -100,8 +104,9 @@ def _called(site: CallSite) -> CallSite:
 
 
 def _shared(known: CallSite, again: CallSite) -> CallSite:
-    """The same URL, read a second time: by which container is then no longer one name."""
-    return known if again.container in ("", known.container) else replace(known, container="")
+    """The same URL, read a second time: by which container is then no longer one name, and it is no call if one says so."""
+    told = again if is_identifier(again) and not known.reason else known
+    return told if again.container in ("", known.container) else replace(told, container="")
 
 
 def _sites(workload: Document, config_maps: Mapping[Ref, Body], places: Iterable[Place]) -> Iterator[CallSite]:
@@ -138,7 +143,9 @@ def _placed(workload: Document, steps: Steps, text: str) -> Found:
         names += [str(item.get("name", ""))] if isinstance(item, Mapping) else []
     container, entry = (*names, "", "")[:2]
     key = next((step for step in reversed(steps) if isinstance(step, str)), "")
-    return Found(workload.ref, steps, text, container, entry, key if not entry else "")
+    around = paths.get(workload.body, steps[:-1]) if steps else None
+    stems = stems_of(map(str, around)) if isinstance(around, Mapping) else frozenset()
+    return Found(workload.ref, steps, text, container, entry, key if not entry else "", sign_in=stems)
 
 
 # ---- call sites -----------------------------------------------------------------------------------------------------
@@ -150,6 +157,7 @@ def _call_sites(workload: Document, found: Found) -> Iterator[CallSite]:
     starts = {url.start for url in composed}
     urls = find_urls(found.text)
     comments = found.comments(found.text) if urls and found.comments else ()
+    mappings = Mappings(found.text) if urls else None
     end, name = 0, Name()
     for url in urls:
         between = found.text[end : url.start]
@@ -157,12 +165,29 @@ def _call_sites(workload: Document, found: Found) -> Iterator[CallSite]:
         if not end or len(between) > _FARTHEST or not _BETWEEN_ITEMS.fullmatch(between):
             name = name_of(found.text, url.start, found.label, found.entry)
         end = url.end
-        if url.start not in starts:
-            reason = REASON_COMMENT if _within(url.start, comments) else identifier(name, url.text)
+        if url.start not in starts and not _is_proxy(name):
+            reason = REASON_COMMENT if _within(url.start, comments) else _no_call(found, name, url, mappings)
             yield _call_site(workload, found, url, reason)
     for url in composed:
         name = name_of(found.text, url.start, found.label, found.entry)
-        yield _call_site(workload, found, url, identifier(name, url.text) or REASON_COMPOSED)
+        if not _is_proxy(name):
+            yield _call_site(workload, found, url, _no_call(found, name, url, None) or REASON_COMPOSED)
+
+
+def _is_proxy(name: Name) -> bool:
+    return bool(_PROXY.search(name.words)) or name.written in _PROXY_OPTIONS
+
+
+def _no_call(found: Found, name: Name, url: Url, mappings: Mappings | None) -> str:
+    """Why it is none, by its name, by that of the key whose value a variable gets, or by what is set beside it."""
+    names = (name,) if name.inside or not found.label else (name, Name(found.entry))
+    for one in names:
+        # what stands in a file is beside what stands in that file
+        near = beside(one, found.sign_in) if not one.inside or found.expansion else False
+        near = near or (mappings is not None and mappings.beside(one, url.start))
+        if reason := identifier(one, url.text, sign_in=near):
+            return reason
+    return ""
 
 
 def _within(offset: int, spans: Sequence[tuple[int, int]]) -> bool:

@@ -21,6 +21,10 @@ class Rule:
     """A pattern for its name in words (` oidc issuer url `), searched."""
     keys: str = ""
     """A pattern for the name as it is written, from its start to its end."""
+    inner: str = ""
+    """A pattern for a key that stands in the string, as it is written and without what was put before it."""
+    sign_in: bool = False
+    """Whether it is about what stands beside the credentials of an OAuth client."""
     urls: str = ""
     """A pattern for the URL in lower case, from its start on."""
     but: str = ""
@@ -31,6 +35,7 @@ class Rule:
         return bool(
             (self.names and re.search(self.names, name.words))
             or (self.keys and re.fullmatch(self.keys, name.written, re.IGNORECASE))
+            or (self.inner and name.inside and re.fullmatch(self.inner, name.key))
         )
 
     def fits(self, url: str, *, named: bool) -> bool:
@@ -53,7 +58,7 @@ RULES = (
     Rule(
         "an OIDC issuer, which is compared with what tokens say",
         "Every token names the issuer by its exact URL; with another one, none is accepted any more.",
-        names=r" (?:issuers?|iss) ",
+        names=r" (?:issuers?|iss|authority|auth server url) | realm url $",
     ),
     Rule(
         "an audience, a scope or an entity, which is compared and not called",
@@ -83,7 +88,8 @@ RULES = (
         "a URL for browsers",
         "What a page is built or configured with is called by people's browsers, past every sidecar.",
         names=r"^ (?:next public|react app|vite|nuxt public|gatsby|expo public|vue app|ng app) "
-        r"| (?:browser|links?|href|hyperlink|logos?|favicon|avatars?|badge) "
+        r"| (?:browser|links?|href|hyperlink|icons?|logos?|favicon|avatars?|badge|thumbnails?|screenshots?) "
+        rf"| (?:cdn|assets?|static) (?:base |root )?(?:host|{_URL}) $"
         rf"| (?:log ?in|sign ?in|log ?out|sign ?out|sign ?up|authorize|authorization|consent|end session) {_URL} "
         r"|^ (?:gf (?:\w+ )*)?auth url $",
     ),
@@ -110,6 +116,16 @@ RULES = (
         r"|logging\.apache\.org/(?:xml|log4j))",
     ),
     Rule(
+        "a target that others are told of, and call or show",
+        "Prometheus hands it to an exporter, a catalogue shows it to people: whoever gets http:// would go there in clear.",
+        inner=r"targets?|realm",
+    ),
+    Rule(
+        "the address of a sign-in provider, where browsers are sent as well",
+        "It stands beside an OAuth client's credentials: one setting is for the server and for the login page that people go to.",
+        sign_in=True,
+    ),
+    Rule(
         "a contact in a user agent",
         "It tells the server's operators whom to ask.",
         names=r" user agent ",
@@ -120,11 +136,17 @@ RULES = (
 REASONS = frozenset(rule.reason for rule in RULES)
 
 
-def identifier(name: Name, url: str) -> str:
-    """Why a URL of this name is no call, in words; empty if nothing says so."""
+def identifier(name: Name, url: str, *, sign_in: bool = False) -> str:
+    """Why a URL of this name is no call, in words; empty if nothing says so.
+
+    `sign_in`: whether it stands beside the credentials of an OAuth client.
+    """
     lower = url.lower()
     knowing = _knowing(name)
-    return next((rule.reason for rule in RULES if rule.fits(lower, named=rule.reason in knowing)), "")
+    return next(
+        (rule.reason for rule in RULES if rule.fits(lower, named=rule.reason in knowing or (sign_in and rule.sign_in))),
+        "",
+    )
 
 
 @lru_cache(4096)

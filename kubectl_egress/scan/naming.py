@@ -34,6 +34,15 @@ class Name:
     """A name as it is written, and in words."""
 
     written: str = ""
+    own: str = ""
+    """The key alone, where that of the mapping around it was put before it."""
+    inside: bool = False
+    """Whether it stands in the string itself, and is not that of what holds the string."""
+
+    @property
+    def key(self) -> str:
+        """The name without what was put before it."""
+        return self.own or self.written
 
     @property
     def words(self) -> str:
@@ -53,9 +62,9 @@ def name_of(text: str, start: int, label: str = "", entry: str = "") -> Name:
     if found:
         written = found["key"] or found["option"] or found["tag"] or found["markup"] or found["contact"]
         parent = _parent(text, line, before) if _GENERAL.fullmatch(written) else ""
-        return Name(f"{parent}.{written}" if parent else written)
+        return Name(f"{parent}.{written}" if parent else written, written, True)
     if _ITEM.fullmatch(before) and (parent := _parent(text, line, before)):
-        return Name(parent)
+        return Name(parent, inside=True)
     return Name((label if start == 0 else "") or entry)
 
 

@@ -13,12 +13,14 @@ from kubectl_egress.places import ANNOTATION_PLACES, CONTAINER_PLACES, matches
 from kubectl_egress.scan.expansion import Expansion, expand
 from kubectl_egress.scan.script import line_comments, script_index, shell_comments
 from kubectl_egress.scan.settings import Setting
+from kubectl_egress.scan.sign_in import stems_of
 
 _ENVIRONMENT_FIELD: Steps = ("env", "*", "valueFrom", "fieldRef", "fieldPath")
 _PROJECTED_FIELD: Steps = (
     *("spec", "volumes", "*", "projected", "sources", "*"),
     *("downwardAPI", "items", "*", "fieldRef", "fieldPath"),
 )
+_OPTION = re.compile(r"--?([A-Za-z][\w.-]*)")
 _ANNOTATION_FIELD = re.compile(r"""metadata\.annotations(?:\[['"](?P<key>[^'"]+)['"]\])?""")
 
 
@@ -32,11 +34,13 @@ class Found:
     container: str = ""
     entry: str = ""
     label: str = ""
-    """The argument before it, if that is an option: `--issuer`."""
+    """The argument before it, if that is an option (`--issuer`); of a ConfigMap's key, the variable that it is given to."""
     expansion: Expansion | None = None
     """None where Kubernetes resolves no `$(VAR)`."""
     comments: Callable[[str], Sequence[tuple[int, int]]] | None = None
     """How comments are told in it; None where there can be none."""
+    sign_in: frozenset[str] = frozenset()
+    """The stems (`sign_in.stems_of`) of the credentials that are set beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Reader:
         name = str(container.get("name", ""))
         values = self._environment(container)
         scripts = script_index(container)
+        stems = stems_of(self._names(container, values))
         for place in CONTAINER_PLACES:
             for inner, text in matches(container, place.pattern):
                 if isinstance(text, str):
@@ -60,12 +65,24 @@ class Reader:
                     comments = shell_comments if inner in scripts else None
                     label = "" if entry else _option_before(container, inner)
                     yield Found(
-                        self.workload, (*steps, *inner), text, name, entry, label, expand(text, known), comments
+                        self.workload, (*steps, *inner), text, name, entry, label, expand(text, known), comments, stems
                     )
-        for reference, key in (*self._environment_keys(container), *self._file_keys(container)):
-            text = self._data(reference).get(key)
+        files = ((reference, key, "") for reference, key in self._file_keys(container))
+        for reference, key, variable in (*self._environment_keys(container), *files):
+            data = self._data(reference)
+            text = data.get(key)
             if isinstance(text, str):
-                yield Found(reference, ("data", key), text, name, key, comments=line_comments)
+                near = stems | stems_of(data)
+                yield Found(reference, ("data", key), text, name, key, variable, comments=line_comments, sign_in=near)
+
+    def _names(self, container: Body, values: Mapping[str, str | None]) -> Iterator[str]:
+        """What is set in a container: its variables, and the options of its command."""
+        yield from values
+        for field in ("command", "args"):
+            for _, text in matches(container, (field, "*")):
+                option = _OPTION.match(text) if isinstance(text, str) else None
+                if option:
+                    yield option[1]
 
     def annotations(self, prefix: Steps) -> Iterator[tuple[Found, str]]:
         """Annotations of the template that configure what runs in the pod, and why they are not to be rewritten, if so."""
@@ -129,12 +146,16 @@ class Reader:
         name = source.get("name", "") if isinstance(source, Mapping) else ""
         return Ref("ConfigMap", self.workload.namespace, str(name), "v1")
 
-    def _environment_keys(self, container: Body) -> Iterator[tuple[Ref, str]]:
-        for _, source in matches(container, ("envFrom", "*", "configMapRef")):
-            reference = self._reference(source)
-            yield from ((reference, key) for key in self._data(reference))
-        for _, source in matches(container, ("env", "*", "valueFrom", "configMapKeyRef")):
-            yield self._reference(source), str(source.get("key", ""))
+    def _environment_keys(self, container: Body) -> Iterator[tuple[Ref, str, str]]:
+        """The ConfigMap, the key, and the variable that gets its value."""
+        for _, source in matches(container, ("envFrom", "*")):
+            if isinstance(source, Mapping) and "configMapRef" in source:
+                reference, prefix = self._reference(source["configMapRef"]), source.get("prefix") or ""
+                yield from ((reference, key, f"{prefix}{key}") for key in self._data(reference))
+        for steps, source in matches(container, ("env", "*", "valueFrom", "configMapKeyRef")):
+            if isinstance(source, Mapping):
+                variable = str(container["env"][steps[1]].get("name", ""))
+                yield self._reference(source), str(source.get("key", "")), variable
 
     def _environment(self, container: Body, end: int | None = None) -> dict[str, str | None]:
         """What `$(VAR)` can mean: the values of `envFrom`, then of `env` up to an entry; None where it is not known.
