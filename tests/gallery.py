@@ -9,25 +9,50 @@ from pathlib import Path
 
 from kubectl_egress.errors import ApiError
 from kubectl_egress.lab.client import start_lab
+from kubectl_egress.lab.world.certificates import Certificate
 from kubectl_egress.model import Body
 from tests import browser, build
 from tests.build_graph import EVERY_STATE, many
 from tests.scene import NATIVE, Run, Scene
 
 NAMESPACE = "shop"
-HOSTS = ("httpbin.org", "api.example.com", "payments.example.org", "mail.example.net", "dark.example.net")
+HOSTS = (
+    "httpbin.org",
+    "api.example.com",
+    "payments.example.org",
+    "mail.example.net",
+    "dark.example.net",
+    "legacy.example.net",
+    "tracker.example.com",
+)
 SCRIPT = "while true; do for url in {urls}; do curl -s -m 5 -o /dev/null $url; done; sleep .1; done"
-# Full, failing, opaque and named calls, each of a workload of its own and some together.
+# Full, failing, opaque, named, blocked, silent and unseen calls, each of a workload of its own and some together.
 CALLERS = {
     "curl": ("https://httpbin.org/status/200",),
-    "cart": ("https://api.example.com/status/200", "https://payments.example.org/status/503"),
-    "reports": ("https://api.example.com/delay/0.05", "https://api.example.com/status/404"),
+    "cart": (
+        "https://api.example.com/status/200",
+        "https://payments.example.org/status/200",
+        "https://legacy.example.net/status/200",
+    ),
+    "reports": (
+        "https://api.example.com/delay/0.05",
+        *["https://api.example.com/status/200"] * 18,
+        "https://api.example.com/status/404",
+    ),
     "mailer": ("https://mail.example.net/status/200",),
+    "importer": ("https://legacy.example.net/status/200", "https://tracker.example.com/status/200"),
     "batch": ("https://dark.example.net/status/200",),
 }
+UNSEEN = "sync"
+"""Has no sidecar."""
+IDLE = "standby"
+"""Would call, and has nothing to say."""
 MIGRATED = ("httpbin.org", "api.example.com", "payments.example.org")
+FAILING = "payments.example.org"
+"""Shows a certificate for another name, once it is migrated."""
 NAMED = "mail.example.net"
 BLOCKED = "dark.example.net"
+OUTSIDE = {"sidecar.istio.io/inject": "false"}
 CALLS = 12.0
 """Seconds of traffic before anything is looked at."""
 
@@ -39,7 +64,9 @@ def main(directory: Path) -> None:
         for name, urls in CALLERS.items():
             command = ["sh", "-c", SCRIPT.format(urls=" ".join(urls))]
             scene.create(build.deployment(name, NAMESPACE, annotations=NATIVE, command=command))
-        for name in CALLERS:
+        scene.create(build.deployment(UNSEEN, NAMESPACE, annotations=OUTSIDE, command=idling("tracker.example.com")))
+        scene.create(build.deployment(IDLE, NAMESPACE, annotations=NATIVE, command=idling("httpbin.org")))
+        for name in (*CALLERS, UNSEEN, IDLE):
             scene.rolled_out(name)
         scene.create(named_entry())
         time.sleep(CALLS)
@@ -52,10 +79,16 @@ def main(directory: Path) -> None:
             scene.create(registry_only())
         except ApiError as error:
             print(f"no blocked calls: {error}", file=sys.stderr)
+        scene.lab.set_certificate(FAILING, Certificate.WRONG_HOST)
         time.sleep(CALLS)
         pictures(write)
         print(f"in clear: {scene.counters().in_clear}", file=sys.stderr)
     drawings(directory)
+
+
+def idling(host: str) -> list[str]:
+    """A command that names a host and calls nothing."""
+    return ["sh", "-c", f"API=https://{host}/ ; sleep 1000000"]
 
 
 def pictures(write: Callable[..., Run]) -> None:

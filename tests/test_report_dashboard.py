@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,7 @@ from kubectl_egress.manifests import dump
 from kubectl_egress.model import Host, Ref
 from kubectl_egress.prometheus import queries
 from kubectl_egress.report.dashboard import Thresholds, Watched, alert_rules, grafana_dashboard, prometheus_rule
-
-PROMTOOL = shutil.which("promtool")
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool on PATH (Debian: prometheus)")
+from tests.alerting import ALERTS, firing, needs_promtool, promtool
 
 SHOP = Watched(
     "shop",
@@ -23,14 +19,6 @@ SHOP = Watched(
     (Ref("Deployment", "shop", "curl"), Ref("CronJob", "shop", "nightly")),
 )
 BANK = Watched("bank", (Host("httpbin.org"),), (Ref("Deployment", "bank", "teller"),))
-ALERTS = {"EgressInClear", "EgressTlsFailing", "EgressErrors", "EgressSilent", "EgressOpaque"}
-
-
-def promtool(*arguments: str, directory: Path) -> str:
-    assert PROMTOOL is not None, "skipped otherwise"
-    done = subprocess.run([PROMTOOL, *arguments], cwd=directory, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def rules_in(directory: Path, *watched: Watched) -> Path:
@@ -170,26 +158,3 @@ def test_each_alert_fires_for_its_own_reason(name: str, tmp_path: Path) -> None:
     rules_in(tmp_path, SHOP)
     fired = firing(tmp_path, series, "60m")
     assert fired == wanted
-
-
-def firing(directory: Path, series: list[tuple[str, str]], at: str) -> set[str]:
-    """The alerts that fire, as promtool says when it is told that none does."""
-    test = {
-        "rule_files": ["rules.yaml"],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [{"series": name, "values": values} for name, values in series],
-                "alert_rule_test": [{"eval_time": at, "alertname": name, "exp_alerts": []} for name in sorted(ALERTS)],
-            }
-        ],
-    }
-    (directory / "test.yaml").write_text(dump([test]))
-    assert PROMTOOL is not None, "skipped otherwise"
-    done = subprocess.run(
-        [PROMTOOL, "test", "rules", "test.yaml"], cwd=directory, capture_output=True, text=True, timeout=120
-    )
-    said = done.stdout + done.stderr
-    assert ("SUCCESS" in said) == (done.returncode == 0), said
-    return set(re.findall(r"alertname: ?(\w+)", said))

@@ -10,10 +10,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kubectl_egress.graph import Health
+from kubectl_egress.graph import Graph, Health
 from kubectl_egress.model import Visibility
-from kubectl_egress.report.graph import graph_document, graph_dot, graph_html, graph_mermaid, graph_summary, graph_text
+from kubectl_egress.report.graph import (
+    graph_document,
+    graph_dot,
+    graph_html,
+    graph_mermaid,
+    graph_summary,
+    graph_text,
+    labels,
+)
+from kubectl_egress.report.graph.drawing import LABELLED
+from kubectl_egress.report.graph.labels import Curve, Place, places
 from kubectl_egress.report.graph.layout import BOX, HEIGHT, Node, layout
 from tests import browser
 from tests.build_graph import EVERY_STATE, ONE, edge, graph_of, many
@@ -76,7 +88,7 @@ def test_what_was_inferred_says_so() -> None:
     graph = graph_of(edge("a", "b.example.com", Visibility.OPAQUE, connections=5, inferred=True))
     assert "~0.5 conn/s" in graph_text(graph)
     assert "~: bytes without a name" in graph_summary(graph)
-    assert "Bytes without a name" in graph_html(graph)
+    assert "bytes without a name" in graph_html(graph)
     assert graph_document(graph)["edges"][0]["inferred"] is True
 
 
@@ -144,6 +156,41 @@ def test_no_box_lies_on_another(hosts: int) -> None:
         assert all(below.y - above.y >= HEIGHT for above, below in itertools.pairwise(nodes))
         assert all(0 <= node.y <= placed.height - HEIGHT for node in nodes)
     assert max(node.x for node in placed.workloads.values()) + BOX < min(node.x for node in placed.hosts.values())
+
+
+def labels_of(graph: Graph) -> tuple[list[Curve], list[Place | None]]:
+    curves = list(layout(graph).curves)
+    return curves, places(curves, [150.0] * len(curves))
+
+
+def test_every_label_of_every_state_has_room() -> None:
+    assert None not in labels_of(EVERY_STATE)[1]
+    assert "crowded" not in re.findall(r'class="label[^"]*"', graph_html(EVERY_STATE))
+
+
+@given(st.sets(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=LABELLED))
+def test_no_label_lies_on_another_or_on_a_box_and_each_is_on_its_own_curve(pairs: set[tuple[int, int]]) -> None:
+    curves, found = labels_of(graph_of(*(edge(f"w{a}", f"h{b}.example.com") for a, b in sorted(pairs))))
+    shown = [(curve, place) for curve, place in zip(curves, found, strict=True) if place]
+    assert shown
+    for (_, one), (_, other) in itertools.combinations(shown, 2):
+        assert abs(one.x - other.x) >= 150 or abs(one.y - other.y) >= labels.HEIGHT
+    for curve, place in shown:
+        assert curve.x1 < place.x - 75
+        assert place.x + 75 < curve.x2
+        assert min(abs(curve.at(part / 512)[1] - place.y) for part in range(513) if near(curve, part, place)) < 2
+
+
+def near(curve: Curve, part: int, place: Place) -> bool:
+    return abs(curve.at(part / 512)[0] - place.x) < 2
+
+
+def test_edges_touch_a_box_at_places_of_their_own() -> None:
+    placed = layout(many(40))
+    starts = [(curve.x1, curve.y1) for curve in placed.curves]
+    ends = [(curve.x2, curve.y2) for curve in placed.curves]
+    assert len(set(starts)) == len(starts)
+    assert len(set(ends)) == len(ends)
 
 
 # ---- in a browser ---------------------------------------------------------------------------------------------------

@@ -174,6 +174,7 @@ def _markdown(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"# TLS origination for {_text(hosts)}"
     yield ""
     yield f"Namespace `{_code(told['namespace'])}` of {_text(told['server'])}, as it was at {_text(told['made'])}. kubectl egress {told['version']}."
+    yield from _glance(told)
     for one in told["migrations"]:
         yield from ("", f"## {_text(one['host'])}", "")
         yield f"{_text(one['phase'])} by {_text(one['by'])} at {_text(one['started'])} (run `{_code(one['run'])}`)."
@@ -205,8 +206,8 @@ def _markdown(told: Mapping[str, Any]) -> Iterator[str]:
     yield from _back(told)
 
 
-def _evidence(told: Mapping[str, Any]) -> Iterator[str]:
-    yield from ("", "## Evidence", "")
+def _glance(told: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("", "## At a glance", "")
     if not told["verified"]:
         yield "Nobody asked the proxies."
         return
@@ -220,7 +221,14 @@ def _evidence(told: Mapping[str, Any]) -> Iterator[str]:
             for one in told["verdicts"]
         ],
     )
-    yield from ("", "Read from each pod's own proxy:", "")
+
+
+def _evidence(told: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("", "## Evidence", "")
+    if not told["verified"]:
+        yield "Nobody asked the proxies."
+        return
+    yield from ("Read from each pod's own proxy:", "")
     yield from _table(
         ("Pod", "Verdict", "Why", "TLS", "Sent to"),
         [

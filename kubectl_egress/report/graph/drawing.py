@@ -9,8 +9,10 @@ from typing import Any
 
 from kubectl_egress import __version__, urls
 from kubectl_egress.graph import Edge, Graph, Health
+from kubectl_egress.graph.edges import DEGRADED, FAILING
 from kubectl_egress.model import Visibility
 from kubectl_egress.report.graph.document import errors_text, latency_text, rate_text, told
+from kubectl_egress.report.graph.labels import Curve, Place, places
 from kubectl_egress.report.graph.layout import BOX, HEIGHT, Layout, layout, workload_key
 from kubectl_egress.report.names import short_name
 from kubectl_egress.report.pages import page
@@ -18,6 +20,8 @@ from kubectl_egress.report.table import counted, one_line
 
 LABELLED = 14
 """So many edges have room for their labels; of more, those of what is in focus are shown."""
+LETTER = 6.9
+"""Of a label, in the drawing's units."""
 FITS = 36
 """Characters of a name in a box."""
 
@@ -29,6 +33,11 @@ def graph_html(graph: Graph) -> str:
 
 def _told(graph: Graph) -> dict[str, Any]:
     placed = layout(graph)
+    labels = [told(edge).replace("  ", " · ") for edge in graph.edges]
+    labelled = len(graph.edges) <= LABELLED
+    counts = Counter(edge.visibility for edge in graph.edges)
+    widths = [LETTER * len(label) + 14 if label and labelled else 0 for label in labels]
+    rooms = places(placed.curves, widths)
     return {
         "version": __version__,
         "title": f"External calls of {graph.namespace or 'all namespaces'}",
@@ -40,13 +49,24 @@ def _told(graph: Graph) -> dict[str, Any]:
         "height": placed.height,
         "box": BOX,
         "boxHeight": HEIGHT,
-        "labelled": len(graph.edges) <= LABELLED,
-        "edges": [_edge(number, edge, placed) for number, edge in enumerate(graph.edges)],
+        "labelled": labelled,
+        "edges": [
+            _edge(number, edge, curve, label, room)
+            for number, (edge, curve, label, room) in enumerate(
+                zip(graph.edges, placed.curves, labels, rooms, strict=True)
+            )
+        ],
         "workloads": _workloads(graph, placed),
         "hosts": _hosts(graph, placed),
         "legend": [
-            {"visibility": str(one), "count": count, "meaning": MEANINGS[one]}
-            for one, count in sorted(Counter(edge.visibility for edge in graph.edges).items())
+            {"visibility": str(one), "count": counts[one], "meaning": meaning}
+            for one, meaning in MEANINGS.items()
+            if counts[one]
+        ],
+        "healths": [
+            {"health": str(one), "class": f"full {one.replace(' ', '-')}", "meaning": HEALTHS[one]}
+            for one in HEALTHS
+            if any(edge.health is one for edge in graph.edges)
         ],
         "inferred": any(edge.inferred for edge in graph.edges),
         "unread": [urls.shown(one_line(text)) for text in graph.unread],
@@ -56,9 +76,15 @@ def _told(graph: Graph) -> dict[str, Any]:
 MEANINGS = {
     Visibility.FULL: "requests, codes and latency: the sidecar originates TLS",
     Visibility.NAMED: "connections under the host’s name, no more",
-    Visibility.OPAQUE: "bytes to nowhere in particular",
+    Visibility.OPAQUE: "bytes to no host in particular",
     Visibility.BLOCKED: "the mesh lets nothing out",
     Visibility.UNKNOWN: "no sidecar could be asked",
+}
+
+HEALTHS = {
+    Health.DEGRADED: f"some requests fail, more than {100 * DEGRADED:g} %",
+    Health.FAILING: f"many fail, at least {100 * FAILING:g} %, or all are blocked",
+    Health.CLEAR: "requests leave unencrypted",
 }
 
 
@@ -68,9 +94,8 @@ def _summary(graph: Graph) -> str:
     return f"{calls}, {hosts}"
 
 
-def _edge(number: int, edge: Edge, placed: Layout) -> dict[str, Any]:
-    x, y = placed.middle(edge)
-    label = told(edge).replace("  ", " · ")
+def _edge(number: int, edge: Edge, curve: Curve, label: str, room: Place | None) -> dict[str, Any]:
+    x, y = (room.x, room.y) if room else curve.at(0.5)
     return {
         "number": number,
         "workload": short_name(edge.workload),
@@ -80,12 +105,13 @@ def _edge(number: int, edge: Edge, placed: Layout) -> dict[str, Any]:
         "visibility": str(edge.visibility),
         "health": str(edge.health),
         "class": f"{edge.visibility} {edge.health.replace(' ', '-')}",
-        "path": placed.path(edge),
+        "path": curve.path,
         "thickness": f"{_thickness(edge):.1f}",
         "x": f"{x:.0f}",
         "y": f"{y:.0f}",
         "label": label,
-        "labelWidth": 7 * len(label) + 14,
+        "labelWidth": LETTER * len(label) + 14,
+        "crowded": room is None,
         "rate": rate_text(edge),
         "errors": errors_text(edge).removesuffix(" errors"),
         "latency": latency_text(edge).removeprefix("p95 "),

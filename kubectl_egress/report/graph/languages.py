@@ -13,12 +13,13 @@ from kubectl_egress.report.table import one_line
 
 COLOURS = {
     Visibility.FULL: "#1a7f4b",
-    Visibility.NAMED: "#9a6700",
-    Visibility.OPAQUE: "#7a828e",
+    Visibility.NAMED: "#2259c7",
+    Visibility.OPAQUE: "#5b6b82",
     Visibility.BLOCKED: "#c6303e",
-    Visibility.UNKNOWN: "#7a828e",
+    Visibility.UNKNOWN: "#5b6b82",
 }
-BAD = "#c6303e"
+HEALTHS = {Health.DEGRADED: "#9a6700", Health.FAILING: "#c6303e", Health.CLEAR: "#c6303e"}
+"""What is not well has its own colour, as on the page."""
 ARROWS = {
     Visibility.FULL: "==>",
     Visibility.NAMED: "-->",
@@ -109,7 +110,7 @@ def _label(edge: Edge) -> str:
 
 
 def _colour(edge: Edge) -> str:
-    return BAD if edge.health in (Health.FAILING, Health.CLEAR) else COLOURS[edge.visibility]
+    return HEALTHS.get(edge.health, COLOURS[edge.visibility])
 
 
 def _entities(text: str) -> str:

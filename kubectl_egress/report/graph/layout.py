@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kubectl_egress.graph import Edge, Graph
+from kubectl_egress.report.graph.labels import Curve
 
 WIDTH = 1120
 BOX = 300
@@ -13,6 +14,11 @@ ROW = 58
 HEIGHT = 44
 TOP = 16
 SIDE = 16
+PORT = 8
+"""Between two edges where they touch a box."""
+LABEL = 30
+TALLEST = 14 * LABEL
+"""Height for each label, so far as labels are shown."""
 WIDEST = 3 * ROW
 """Between two boxes of the shorter column."""
 
@@ -28,24 +34,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Boxes by key, and the size of the whole."""
+    """Boxes by key, the curve of each edge in the graph's order, and the size of the whole."""
 
     workloads: Mapping[str, Node]
     hosts: Mapping[str, Node]
+    curves: tuple[Curve, ...]
     width: float
     height: float
-
-    def path(self, edge: Edge) -> str:
-        """The curve of an edge, as SVG's `d`."""
-        start, end = self.workloads[workload_key(edge)], self.hosts[edge.name]
-        x1, y1, x2, y2 = start.x + BOX, start.y + HEIGHT / 2, end.x, end.y + HEIGHT / 2
-        bend = (x2 - x1) * 0.5
-        return f"M{x1:.0f},{y1:.1f} C{x1 + bend:.0f},{y1:.1f} {x2 - bend:.0f},{y2:.1f} {x2 - 5:.0f},{y2:.1f}"
-
-    def middle(self, edge: Edge) -> tuple[float, float]:
-        """Where the label of an edge stands."""
-        start, end = self.workloads[workload_key(edge)], self.hosts[edge.name]
-        return (start.x + BOX + end.x) / 2, (start.y + end.y + HEIGHT) / 2
 
 
 def workload_key(edge: Edge) -> str:
@@ -62,13 +57,33 @@ def layout(graph: Graph) -> Layout:
         hosts = _ordered(hosts, [(host, workload) for workload, host in pairs], workloads)
         workloads = _ordered(workloads, pairs, hosts)
     rows = max(len(workloads), len(hosts), 1)
-    height = 2 * TOP + (rows - 1) * ROW + HEIGHT
-    return Layout(
-        workloads={key: Node(key, SIDE, y) for key, y in _spread(workloads, height)},
-        hosts={key: Node(key, WIDTH - BOX - SIDE, y) for key, y in _spread(hosts, height)},
-        width=WIDTH,
-        height=height,
+    height = max(2 * TOP + (rows - 1) * ROW + HEIGHT, min(LABEL * len(pairs), TALLEST))
+    left = {key: Node(key, SIDE, y) for key, y in _spread(workloads, height)}
+    right = {key: Node(key, WIDTH - BOX - SIDE, y) for key, y in _spread(hosts, height)}
+    return Layout(left, right, _curves(pairs, left, right), WIDTH, height)
+
+
+def _curves(
+    pairs: Sequence[tuple[str, str]], workloads: Mapping[str, Node], hosts: Mapping[str, Node]
+) -> tuple[Curve, ...]:
+    """Each curve begins and ends at a place of its own on its boxes, in the order in which they do not cross there."""
+    starts = _ports([(workload, hosts[host].y) for workload, host in pairs], workloads)
+    ends = _ports([(host, workloads[workload].y) for workload, host in pairs], hosts)
+    return tuple(
+        Curve(workloads[workload].x + BOX, start, hosts[host].x, end)
+        for (workload, host), start, end in zip(pairs, starts, ends, strict=True)
     )
+
+
+def _ports(ends: Sequence[tuple[str, float]], nodes: Mapping[str, Node]) -> list[float]:
+    """The height at which each edge touches its box; `ends`: the box, and how high the other end is."""
+    at: dict[int, float] = {}
+    for key, node in nodes.items():
+        own = sorted((other, index) for index, (name, other) in enumerate(ends) if name == key)
+        gap = min(PORT, (HEIGHT - 14) / max(1, len(own) - 1))
+        for number, (_, index) in enumerate(own):
+            at[index] = node.y + HEIGHT / 2 + (number - (len(own) - 1) / 2) * gap
+    return [at[index] for index in range(len(ends))]
 
 
 def _ordered(keys: Sequence[str], pairs: Sequence[tuple[str, str]], others: Sequence[str]) -> list[str]:
