@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import base64
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 
 from kubectl_egress.cluster import Cluster, ConnectionOptions, connect
@@ -271,9 +274,38 @@ def test_the_certificate_is_for_another_name(tmp_path: Path) -> None:
 def test_the_server_speaks_no_tls(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         write_kubeconfig(tmp_path / "config", f"https://127.0.0.1:{server.getsockname()[1]}")
-        (tmp_path / "ca.pem").write_text("no certificate")
+        trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
         with pytest.raises(EgressError, match="Unable to connect to the server"):
             dial(tmp_path / "config", request_timeout="1s").version()
+
+
+def test_a_ca_that_is_none(api: FakeApi, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(EgressError, match="unable to load root certificates: unable to parse bytes as PEM block"):
+        dial(tmp_path / "config")
+
+
+def test_a_certificate_and_a_key_that_are_no_pair(api: FakeApi, tmp_path: Path) -> None:
+    for name in ("client", "other"):
+        made = trustme.CA().issue_cert(f"{name}.test")
+        made.cert_chain_pems[0].write_to_path(str(tmp_path / f"{name}.pem"))
+        made.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
+    write_kubeconfig(tmp_path / "config", api.url, **{"client-certificate": "client.pem", "client-key": "other.key"})
+    with pytest.raises(EgressError, match="they are no pair"):
+        dial(tmp_path / "config")
+
+
+def test_a_key_is_in_no_file_once_it_has_been_read(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    made = trustme.CA().issue_cert("client.test")
+    texts = {"client-certificate-data": made.cert_chain_pems[0], "client-key-data": made.private_key_pem}
+    encoded = {key: base64.b64encode(pem.bytes()).decode() for key, pem in texts.items()}
+    write_kubeconfig(tmp_path / "config", api.url, **encoded)
+    assert dial(tmp_path / "config").version() == "v1.36.3"
+    assert [*(tmp_path / "temporary").iterdir()] == []
 
 
 def test_the_server_does_not_answer(api: FakeApi, tmp_path: Path) -> None:
@@ -304,3 +336,13 @@ def test_nothing_of_the_client_is_imported_before_it_is_needed() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+def test_the_client_is_for_credentials_that_somebody_else_gives_alone(api: FakeApi, tmp_path: Path) -> None:
+    code = (
+        "import sys, kubectl_egress.cluster as cluster\n"
+        f"print(cluster.connect(cluster.ConnectionOptions(kubeconfig={str(tmp_path / 'config')!r})).version())\n"
+        "print('kubernetes' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "v1.36.3\nFalse\n"

@@ -41,5 +41,5 @@ def connect(options: ConnectionOptions) -> Cluster:
     from kubectl_egress.cluster.transport import Transport
 
     login = load_login(options)
-    transport = Transport(login.configuration, login.headers, timeout, compressed=not options.disable_compression)
+    transport = Transport(login.access, login.headers, timeout, compressed=not options.disable_compression)
     return Cluster(transport, options.namespace or login.namespace, field_manager=options.field_manager)

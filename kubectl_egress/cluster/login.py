@@ -1,35 +1,27 @@
-"""Who asks which server: kubeconfig, the flags laid over it as kubectl does it, and the client's own loader."""
+"""Who asks which server: kubeconfig, and the flags laid over it as kubectl does it."""
 
 from __future__ import annotations
 
+import base64
 import ipaddress
-import logging
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import urllib3
-from kubernetes import config
-from kubernetes.client import Configuration
-from kubernetes.config import ConfigException, kube_config
 
+from kubectl_egress.cluster import tls
+from kubectl_egress.cluster.access import Access
 from kubectl_egress.cluster.kubeconfig import Choice, Settings, choose, line, read_files, remedy
 from kubectl_egress.cluster.options import ConnectionOptions
-from kubectl_egress.errors import EgressError, ForbiddenError, UsageError
+from kubectl_egress.errors import EgressError, UsageError
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_CHOSEN = "chosen"
 # What http.IsTokenChar allows, less the percent sign, which is what others are written with (client-go `legalHeaderByte`).
 _HEADER_KEY = "!#$&'*+-.^_`|~"
-
-# The client's loaders have no annotations.
-_load_in_cluster: Any = config.load_incluster_config
-_KubeConfig: Any = kube_config.KubeConfigLoader
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -38,7 +30,7 @@ Headers = tuple[tuple[str, str], ...]
 class Login:
     """What kubeconfig and flags, or the pod's service account, come to."""
 
-    configuration: Configuration
+    access: Access
     namespace: str
     headers: Headers = ()
     """Impersonation."""
@@ -57,41 +49,35 @@ def load_login(options: ConnectionOptions) -> Login:
     cluster, user = _cluster(chosen.cluster_settings, options), _user(chosen.user_settings, options)
     headers = tuple(_impersonation(user, chosen.user))
     _check(chosen, cluster, user)
-    configuration = Configuration()
-    with _logged_errors() as logged:
-        try:
-            _loader(cluster, user).load_and_set(configuration)
-        except ConfigException as exception:
-            # `Expected key K in …` goes on with the whole entry, tokens and all.
-            message = re.sub(r"(Expected key \S+) in .*", r"\1", line(exception))
-            raise EgressError(f"kubeconfig: {message}", remedy(files)) from None
-        except (ValueError, OSError) as exception:
-            # Base64 that is none, a token file that may not be read.
-            raise EgressError(f"kubeconfig: unusable credentials: {line(exception)}", remedy(files)) from exception
-    _check_plugin(user, configuration, logged)
-    _choose_proxy(configuration, cluster)
-    return Login(configuration, chosen.namespace, headers)
+    try:
+        access = _access(cluster, user, remedy(files))
+    except (ValueError, OSError) as exception:
+        # Base64 that is none, a token file that may not be read.
+        raise EgressError(f"kubeconfig: unusable credentials: {line(exception)}", remedy(files)) from exception
+    return Login(_behind_proxy(access, cluster), chosen.namespace, headers)
 
 
 def _in_cluster(options: ConnectionOptions) -> Login:
     """The service account of the pod that we run in; not if an entry of a kubeconfig is named."""
     named = options.context or options.cluster or options.user
     headers = tuple(_impersonation(_user({}, options), "the service account"))
-    configuration = Configuration()
-    try:
-        if named:
-            raise ConfigException(f"{named} is not in any kubeconfig")
-        _load_in_cluster(client_configuration=configuration)
-    except ConfigException as exception:
+    access = None if named or not _SERVICE_ACCOUNT.is_dir() else _of_pod()
+    if access is None:
         listed = os.environ.get("KUBECONFIG", "")
         found = f"so there is no {named}" if named else "and this is not a pod of a cluster"
         raise EgressError(
             f"no kubeconfig: {listed or '~/.kube/config'} does not exist, {found}",
             "set KUBECONFIG, or give --kubeconfig FILE; for manifests without a cluster, give -f FILE",
-        ) from exception
+        )
     namespace = _SERVICE_ACCOUNT / "namespace"
-    _choose_proxy(configuration, {})
-    return Login(configuration, namespace.read_text().strip() if namespace.is_file() else "default", headers)
+    name = namespace.read_text().strip() if namespace.is_file() else "default"
+    return Login(_behind_proxy(access, {}), name, headers)
+
+
+def _of_pod() -> Access | None:
+    from kubectl_egress.cluster.plugins import of_pod
+
+    return of_pod()
 
 
 def _cluster(settings: Settings, options: ConnectionOptions) -> dict[str, Any]:
@@ -226,14 +212,42 @@ def _check_file(settings: Settings, key: str, word: str, owner: str) -> None:
         ) from error
 
 
-def _loader(cluster: Settings, user: Settings) -> Any:
-    """The client's own loader, on a kubeconfig that holds what was chosen and nothing else."""
-    document = {
-        "contexts": [{"name": _CHOSEN, "context": {"cluster": _CHOSEN, "user": _CHOSEN}}],
-        "clusters": [{"name": _CHOSEN, "cluster": dict(cluster)}],
-        "users": [{"name": _CHOSEN, "user": {**user, **_token(user)}}],
-    }
-    return _KubeConfig(document, active_context=_CHOSEN, config_base_path="")
+def _access(cluster: Settings, user: Settings, mend: str) -> Access:
+    """What the settings come to; `mend` is the remedy for those that are broken."""
+    user = {**user, **_token(user)}
+    if user.get("auth-provider") or (user.get("exec") and not user.get("token")):
+        from kubectl_egress.cluster.plugins import of_user
+
+        return of_user(cluster, user, mend)
+    server = cluster["server"].rstrip("/")
+    if not server.startswith("https://"):
+        return Access(server)
+    context = tls.context(
+        _pem(cluster, "certificate-authority"),
+        _pem(user, "client-certificate"),
+        _pem(user, "client-key"),
+        verified=not cluster.get("insecure-skip-tls-verify"),
+    )
+    authorization = _authorization(user)
+    return Access(server, context, str(cluster.get("tls-server-name") or ""), lambda: authorization)
+
+
+def _pem(settings: Settings, key: str) -> tls.Pem:
+    """What a setting holds, in base64, or else the file that it names."""
+    data = settings.get(f"{key}-data")
+    text = base64.b64decode(data or "").decode()
+    if data and not text:
+        raise ValueError(f"{key}-data is not PEM")
+    return tls.Pem(text, settings.get(key) or "")
+
+
+def _authorization(user: Settings) -> str:
+    """The header for a token, or else for a name and a password; empty for neither."""
+    if user.get("token"):
+        return f"Bearer {user['token']}"
+    if user.get("username") and user.get("password"):
+        return urllib3.make_headers(basic_auth=f"{user['username']}:{user['password']}")["authorization"]
+    return ""
 
 
 def _token(user: Settings) -> dict[str, str]:
@@ -243,63 +257,31 @@ def _token(user: Settings) -> dict[str, str]:
     return {"token": Path(user["tokenFile"]).read_text(encoding="utf-8").strip()}
 
 
-@contextmanager
-def _logged_errors() -> Iterator[list[str]]:
-    """Collect what the loader logs: a failing exec plugin is logged and otherwise ignored by it."""
-    messages: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
-
-    root, collector = logging.getLogger(), Collector(logging.ERROR)
-    root.addHandler(collector)
-    try:
-        yield messages
-    finally:
-        root.removeHandler(collector)
-
-
-def _check_plugin(user: Settings, configuration: Configuration, logged: Sequence[str]) -> None:
-    """Raise ForbiddenError where an exec plugin gave nothing: without it, we would ask as nobody."""
-    plugin = user.get("exec")
-    if not isinstance(plugin, dict) or configuration.api_key or configuration.cert_file:
-        return
-    command = str(plugin.get("command") or "")
-    reason = line(logged[0]) if logged else "it gave no credentials"
-    if "[Errno 2]" in reason:
-        reason = f"executable {command} not found"
-    elif "NoneType" in reason:
-        # The client's own slip on a terminal, where the plugin's words were already shown.
-        reason = f"{command} failed"
-    elif command:
-        reason = f"{command}: {reason.removeprefix('exec: ')}"
-    hint = line(plugin.get("installHint") or "")
-    raise ForbiddenError(
-        f"getting credentials: exec: {reason}",
-        hint or f"run the login command of {command} again, or choose another user with --user or --context",
-        status=401,
-        reason="Unauthorized",
-    )
-
-
-def _choose_proxy(configuration: Configuration, cluster: Settings) -> None:
-    """The proxy as Go chooses it: kubeconfig's always; the environment's by two variables, and never to this machine.
+def _behind_proxy(access: Access, cluster: Settings) -> Access:
+    """With the proxy as Go chooses it: kubeconfig's always; the environment's by two variables, and never to this machine.
 
     The client would also take ALL_PROXY and macOS's own settings, and let NO_PROXY overrule the kubeconfig.
     """
-    given = cluster.get("proxy-url")
-    scheme, host = configuration.host.partition("://")[0], urlsplit(configuration.host).hostname or ""
-    configuration.no_proxy = None if given else _environment("no_proxy")
-    configuration.proxy = given or (None if _is_loopback(host) else _environment(f"{scheme}_proxy"))
-    credentials = urllib3.util.parse_url(configuration.proxy).auth if configuration.proxy else None
-    if credentials:
-        # The client leaves what stands in the address out.
-        configuration.proxy_headers = urllib3.make_headers(proxy_basic_auth=unquote(credentials))
+    scheme, host = access.server.partition("://")[0], urlsplit(access.server).hostname or ""
+    proxy = cluster.get("proxy-url") or ("" if _is_loopback(host) else _proxy_of_environment(access.server, scheme))
+    credentials = urllib3.util.parse_url(proxy).auth if proxy else None
+    # urllib3 leaves what stands in the address out.
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(credentials)) if credentials else {}
+    return replace(access, proxy=proxy, proxy_headers=headers)
 
 
-def _environment(name: str) -> str | None:
-    return os.environ.get(name.upper()) or os.environ.get(name) or None
+def _proxy_of_environment(server: str, scheme: str) -> str:
+    proxy, excepted = _environment(f"{scheme}_proxy"), _environment("no_proxy")
+    if not (proxy and excepted):
+        return proxy
+    # Here, because the client takes 0.15 s to import.
+    from kubernetes.client.rest import should_bypass_proxies
+
+    return "" if should_bypass_proxies(server, excepted) else proxy
+
+
+def _environment(name: str) -> str:
+    return os.environ.get(name.upper()) or os.environ.get(name) or ""
 
 
 def _is_loopback(host: str) -> bool:

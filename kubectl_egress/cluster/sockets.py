@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import http.client
 import socket
-import ssl
 from typing import Any
 from urllib.parse import unquote
 
 import urllib3
-from kubernetes.client import Configuration
-from kubernetes.client.rest import should_bypass_proxies
 
+from kubectl_egress.cluster.access import Access
 from kubectl_egress.errors import UnreachableError
 
 
-def proxy_of(configuration: Configuration) -> str:
-    """The proxy that leads to the server; empty for none."""
-    proxy = configuration.proxy or ""
-    return "" if should_bypass_proxies(configuration.host, configuration.no_proxy or "") else proxy
-
-
-def websocket_options(configuration: Configuration, timeout: float) -> dict[str, Any]:
+def websocket_options(access: Access, timeout: float) -> dict[str, Any]:
     """What websocket-client needs to connect: a socket, or how to have one made by a SOCKS proxy.
 
     Its own way looks into the environment for proxies, whatever it is told. OSError, or UnreachableError for a proxy
     that cannot be used, where there is no way.
     """
-    proxy = proxy_of(configuration)
-    if not proxy.startswith("socks"):
-        return {"socket": _open(configuration, proxy, timeout)}
-    name = configuration.tls_server_name
-    tls: dict[str, Any] = {"context": _tls(configuration)} | ({"server_hostname": name} if name else {})
-    parsed = urllib3.util.parse_url(proxy)
+    if not access.proxy.startswith("socks"):
+        return {"socket": _open(access, timeout)}
+    name = access.server_name
+    tls: dict[str, Any] = {"context": access.tls} | ({"server_hostname": name} if name else {})
+    parsed = urllib3.util.parse_url(access.proxy)
     options = {
         "sslopt": tls,
         "http_proxy_host": parsed.host,
@@ -45,15 +35,16 @@ def websocket_options(configuration: Configuration, timeout: float) -> dict[str,
     return options | ({"http_proxy_auth": tuple(unquote(parsed.auth).split(":", 1))} if parsed.auth else {})
 
 
-def _open(configuration: Configuration, proxy: str, timeout: float) -> socket.socket:
-    server = urllib3.util.parse_url(configuration.host)
-    secure = server.scheme == "https"
-    host, port = (server.host or "").strip("[]"), server.port or (443 if secure else 80)
-    plain = _tunnel(proxy, host, port, timeout) if proxy else socket.create_connection((host, port), timeout)
-    if not secure:
+def _open(access: Access, timeout: float) -> socket.socket:
+    server = urllib3.util.parse_url(access.server)
+    host, port = (server.host or "").strip("[]"), server.port or (443 if access.tls else 80)
+    plain = (
+        _tunnel(access.proxy, host, port, timeout) if access.proxy else socket.create_connection((host, port), timeout)
+    )
+    if access.tls is None:
         return plain
     try:
-        return _tls(configuration).wrap_socket(plain, server_hostname=configuration.tls_server_name or host)
+        return access.tls.wrap_socket(plain, server_hostname=access.server_name or host)
     except OSError:
         plain.close()
         raise
@@ -72,19 +63,3 @@ def _tunnel(proxy: str, host: str, port: int, timeout: float) -> socket.socket:
     connection.set_tunnel(host, port, headers)
     connection.connect()
     return connection.sock
-
-
-def _tls(settings: Configuration) -> ssl.SSLContext:
-    return _context(settings.ssl_ca_cert, settings.verify_ssl, settings.cert_file, settings.key_file)
-
-
-# Made once for all sockets: the machine's CA bundle takes 20 ms. A renewed client certificate is a file of another name.
-@functools.lru_cache(maxsize=4)
-def _context(authority: str | None, verify: bool, certificate: str | None, key: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=authority)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if certificate:
-        context.load_cert_chain(certificate, key)
-    return context

@@ -6,22 +6,19 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes.client import Configuration
-from kubernetes.client.rest import RESTClientObject
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProtocolError
 
 from kubectl_egress import __version__
+from kubectl_egress.cluster.access import Access, pool
 from kubectl_egress.cluster.refusals import refusal, unreachable
 from kubectl_egress.model import Body
 
 _CONNECT_TIMEOUT = 15.0
 # The API server itself gives up on an ordinary request after 60 s.
 _READ_TIMEOUT = 65.0
-_CONNECTIONS = 32
 _ATTEMPTS = 5
 _LONGEST_PAUSE = 10.0
 # Beside a Retry-After, also 5xx: as client-go, and for reads alone.
@@ -35,7 +32,7 @@ class Transport:
 
     def __init__(
         self,
-        configuration: Configuration,
+        access: Access,
         headers: tuple[tuple[str, str], ...] = (),
         timeout: float | None = None,
         *,
@@ -45,22 +42,19 @@ class Transport:
 
         `compressed`: whether answers may be.
         """
-        # urllib3's own retries would also repeat a DELETE that may have been done.
-        configuration.retries = cast("Any", False)
-        configuration.connection_pool_maxsize = _CONNECTIONS
-        if not configuration.verify_ssl:
+        if not access.verified:
             # kubectl is silent about insecure-skip-tls-verify, too.
             urllib3.disable_warnings(InsecureRequestWarning)
-        self.configuration = configuration
+        self.access = access
         self.timeout = timeout
         self._headers = headers
         self._encoding = {"Accept-Encoding": "gzip"} if compressed else {}
-        self._pool = RESTClientObject(configuration).pool_manager
+        self._pool = pool(access)
 
     @property
     def server(self) -> str:
         """The API server's base address: `https://10.0.0.1:6443`."""
-        return self.configuration.host
+        return self.access.server
 
     def close(self) -> None:
         """Give all connections back."""
@@ -68,7 +62,7 @@ class Transport:
 
     def headers(self) -> list[tuple[str, str]]:
         """Who asks: credentials (renewed if they have expired) and impersonation."""
-        token = self.configuration.get_api_key_with_prefix("BearerToken")
+        token = self.access.authorization()
         authorization = [("Authorization", token)] if token else []
         return [*authorization, *self._headers, ("User-Agent", f"kubectl-egress/{__version__}")]
 

@@ -218,7 +218,7 @@ def _connect(
     Not by the client's own function: it sends no header but the authorization, so impersonation would be lost.
     """
     try:
-        options = websocket_options(transport.configuration, timeout)
+        options = websocket_options(transport.access, timeout)
     except OSError as exception:
         raise unreachable(exception, transport.server) from exception
     # websocket-client annotates only some of its methods.
