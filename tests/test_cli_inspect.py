@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -173,6 +174,20 @@ def test_a_cluster_over_the_wire(capsys: Capture, tmp_path: Path) -> None:
             "",
             'error: deployments.apps "nope" not found\n  kubectl get deployments -n shop lists what is there\n',
         )
+
+
+def test_nothing_is_imported_that_an_inspection_does_not_use(tmp_path: Path) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    heavy = {"kubernetes", "pydantic", "rich", "ruamel", "jinja2", "kubectl_egress.plan", "kubectl_egress.verify"}
+    with fake_api(tmp_path) as api:
+        api.on("GET", "/api/v1/namespaces/shop", Answer(namespace))
+        flags = ["-n", "shop", "--kubeconfig", str(tmp_path / "config")]
+        code = (
+            "import sys\nfrom kubectl_egress import cli\n"
+            f"print(cli.main({['inspect', *flags]!r}), sorted({heavy!r} & sys.modules.keys()))"
+        )
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "0 []"
 
 
 def test_all_namespaces_row_by_row_and_then_the_rest(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

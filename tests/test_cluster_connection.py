@@ -336,13 +336,3 @@ def test_nothing_of_the_client_is_imported_before_it_is_needed() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
-
-
-def test_the_client_is_for_credentials_that_somebody_else_gives_alone(api: FakeApi, tmp_path: Path) -> None:
-    code = (
-        "import sys, kubectl_egress.cluster as cluster\n"
-        f"print(cluster.connect(cluster.ConnectionOptions(kubeconfig={str(tmp_path / 'config')!r})).version())\n"
-        "print('kubernetes' in sys.modules)"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == "v1.36.3\nFalse\n"

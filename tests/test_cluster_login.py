@@ -180,6 +180,19 @@ def test_a_token_file(api: FakeApi, tmp_path: Path) -> None:
     assert asked(api, "authorization") == {"Bearer of-the-file"}
 
 
+def test_a_token_file_that_is_replaced_and_then_gone(api: FakeApi, tmp_path: Path) -> None:
+    write_kubeconfig(tmp_path / "config", api.url, tokenFile="token")
+    (tmp_path / "token").write_text("first\n")
+    cluster = dial(tmp_path)
+    cluster.version()
+    (tmp_path / "token").write_text("second\n")
+    cluster.version()
+    (tmp_path / "token").unlink()
+    cluster.version()
+    given = [request.headers["authorization"] for request in api.requests]
+    assert given == ["Bearer first", "Bearer second", "Bearer second"]
+
+
 def test_a_server_without_tls_gets_no_credentials(tmp_path: Path) -> None:
     seen: list[dict[str, str]] = []
 

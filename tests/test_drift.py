@@ -10,8 +10,7 @@ from kubectl_egress.drift.mesh_objects import mesh_drifts
 from kubectl_egress.journal import MeshRecord
 from kubectl_egress.model import Body, Document, Host, ProxyUnread, Ref, Survey
 from kubectl_egress.plan import MigrationRequest, plan_migration
-from kubectl_egress.report import migrations_document, migrations_summary, migrations_table
-from kubectl_egress.report.migrations import age
+from kubectl_egress.report.migrations import age, migrations_document, migrations_summary, migrations_table
 from tests import build
 from tests.build_mesh import survey_of
 

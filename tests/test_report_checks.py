@@ -10,7 +10,8 @@ import pytest
 from kubectl_egress.findings import check, codes
 from kubectl_egress.findings.evidence import shown
 from kubectl_egress.model import Evidence, Finding, Host, Ref, Severity, Steps
-from kubectl_egress.report import failing, finding_document, github_commands, sarif_document
+from kubectl_egress.report.checks import failing, github_commands, sarif_document
+from kubectl_egress.report.findings import finding_document
 from tests.build import deployment
 from tests.build_mesh import survey_of
 from tests.findings_cases import Case

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kubectl_egress.report import body_diff, text_diff
+from kubectl_egress.report.diff import body_diff, text_diff
 
 SCRIPT = "while true; do\n  curl -s https://httpbin.org/status/200\n  sleep .2\ndone\n"
 

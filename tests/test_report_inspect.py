@@ -7,7 +7,7 @@ from typing import Any
 from kubectl_egress.inspection import InspectItem, InspectReport, PassthroughTraffic
 from kubectl_egress.model import CallSite, Finding, Host, ProxyUnread, Ref, Severity, Visibility
 from kubectl_egress.proxy.wire import Destination, KnownBy
-from kubectl_egress.report import inspect_document, inspect_names, inspect_summary, inspect_table
+from kubectl_egress.report.inspect import inspect_document, inspect_names, inspect_summary, inspect_table
 from kubectl_egress.urls import find_urls
 
 CURL = Ref("Deployment", "shop", "curl", "apps/v1")

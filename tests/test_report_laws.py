@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubectl_egress.report import body_diff, text_diff
+from kubectl_egress.report.diff import body_diff, text_diff
 
 SECRET = "hunter2"
 LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "a", "b: c", "x\ny\n", "https://a.io"])

@@ -18,7 +18,7 @@ from kubectl_egress.model import (
     Step,
     Wait,
 )
-from kubectl_egress.report import (
+from kubectl_egress.report.plan import (
     object_list,
     outcomes_text,
     plan_document,

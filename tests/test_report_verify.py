@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from kubectl_egress.model import Host, Judgement, PodVerdict, Ref, Verdict
-from kubectl_egress.report import all_verified, verify_document, verify_summary, verify_table
+from kubectl_egress.report.verify import all_verified, verify_document, verify_summary, verify_table
 
 HTTPBIN = Host("httpbin.org")
 CURL = Ref("Deployment", "shop", "curl", "apps/v1")

@@ -17,7 +17,7 @@ from kubectl_egress.cluster import Cluster
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import Lease, from_config_map
 from kubectl_egress.model import Host, Outcome, Plan, Survey
-from kubectl_egress.report import outcome_line
+from kubectl_egress.report.plan import outcome_line
 from kubectl_egress.urls import shown
 
 

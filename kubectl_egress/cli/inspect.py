@@ -149,7 +149,7 @@ def read_namespaces(
 
 def rows_as_they_come(output: str) -> Callable[[InspectReport], None]:
     """Prints the rows of a namespace; sorted within it, since what comes later is not known yet. Nothing for a document."""
-    from kubectl_egress.report import InspectRows
+    from kubectl_egress.report.inspect import InspectRows
 
     if output not in ("", "wide"):
         return lambda _: None
@@ -186,14 +186,13 @@ def show(report: InspectReport, output: str, again: str, *, rows_shown: bool = F
 
     `rows_shown`: the table's rows were printed already.
     """
-    from kubectl_egress.report import (
-        github_commands,
+    from kubectl_egress.report.checks import github_commands, sarif_document
+    from kubectl_egress.report.inspect import (
         inspect_document,
         inspect_names,
         inspect_rest,
         inspect_summary,
         inspect_table,
-        sarif_document,
     )
 
     if output in ("json", "yaml"):
@@ -214,7 +213,7 @@ def show(report: InspectReport, output: str, again: str, *, rows_shown: bool = F
 def failed(report: InspectReport, fail_on: str) -> int:
     """The exit status for `--fail-on`, and on stderr why it is not 0."""
     from kubectl_egress.model import Severity
-    from kubectl_egress.report import failing
+    from kubectl_egress.report.checks import failing
 
     found = failing(report.all_findings, Severity(fail_on))
     if found:

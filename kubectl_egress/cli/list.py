@@ -36,7 +36,7 @@ def list(  # the command's name
     from datetime import UTC, datetime
 
     from kubectl_egress.cli.list_cluster import migrations_of
-    from kubectl_egress.report import migrations_document, migrations_summary, migrations_table
+    from kubectl_egress.report.migrations import migrations_document, migrations_summary, migrations_table
 
     found = migrations_of(namespace, all_namespaces, connection)
     if output in ("json", "yaml"):

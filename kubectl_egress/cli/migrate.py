@@ -167,7 +167,7 @@ def check_durations(**given: str) -> None:
 
 def show_plan(plan: Plan, output: str) -> None:
     """The plan on stdout in the format that was asked for."""
-    from kubectl_egress.report import object_list, plan_document, plan_objects, plan_text
+    from kubectl_egress.report.plan import object_list, plan_document, plan_objects, plan_text
 
     if output == "plan":
         emit_document(plan_document(plan), "json")
@@ -184,7 +184,7 @@ def show_plan(plan: Plan, output: str) -> None:
 def refuse_blocked(plan: Plan, ignored: frozenset[str], *, show: bool = False) -> None:
     """Raise RefusedError if a finding stops the migration; `show`: after the findings, on stdout, without the steps."""
     from kubectl_egress.model import Severity
-    from kubectl_egress.report import refusal_text
+    from kubectl_egress.report.plan import refusal_text
 
     stopping = [one for one in plan.findings if one.severity is Severity.BLOCK and one.code not in ignored]
     if not stopping:

@@ -23,7 +23,7 @@ from kubectl_egress.cluster.targets import parse_targets
 from kubectl_egress.errors import EgressError, UnreachableError, UsageError
 from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Host, Plan, ProxyUnread, Ref, Survey, Wait
 from kubectl_egress.plan import MigrationRequest, baselines, calling, plan_migration
-from kubectl_egress.report import plan_question
+from kubectl_egress.report.plan import plan_question
 from kubectl_egress.scan import is_identifier
 from kubectl_egress.urls import parse_host
 

@@ -20,8 +20,9 @@ from kubectl_egress.cli.sources import check_forced, placed
 from kubectl_egress.errors import EgressError, ManifestError, UsageError
 from kubectl_egress.model import AS_BEFORE, CallSite, Host, Survey
 from kubectl_egress.plan import FileChange, FilePlan, FileRequest, egress_files, plan_files
-from kubectl_egress.report import findings_text, text_diff
 from kubectl_egress.report.colour import diff_coloured
+from kubectl_egress.report.diff import text_diff
+from kubectl_egress.report.findings import findings_text
 from kubectl_egress.scan import is_identifier
 from kubectl_egress.urls import find_urls, parse_host, shown
 

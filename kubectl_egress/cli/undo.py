@@ -38,7 +38,7 @@ def undo(
     check_durations(timeout=timeout)
     from kubectl_egress.cli.undo_cluster import make_plan, perform
     from kubectl_egress.cluster import connect
-    from kubectl_egress.report import plan_question
+    from kubectl_egress.report.plan import plan_question
 
     cluster = connect(connection.options(namespace, field_manager))
     try:

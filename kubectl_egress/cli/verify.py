@@ -95,7 +95,8 @@ def _check_verdict(wanted: str) -> None:
 
 
 def _show(verdicts: tuple[Verdict, ...], output: str) -> None:
-    from kubectl_egress.report import verify_document, verify_junit, verify_summary, verify_table
+    from kubectl_egress.report.junit import verify_junit
+    from kubectl_egress.report.verify import verify_document, verify_summary, verify_table
 
     if output == "junit":
         emit(verify_junit(verdicts))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import ipaddress
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -214,11 +215,11 @@ def _check_file(settings: Settings, key: str, word: str, owner: str) -> None:
 
 def _access(cluster: Settings, user: Settings, mend: str) -> Access:
     """What the settings come to; `mend` is the remedy for those that are broken."""
-    user = {**user, **_token(user)}
-    if user.get("auth-provider") or (user.get("exec") and not user.get("token")):
+    token = _token(user)
+    if user.get("auth-provider") or (user.get("exec") and not token()):
         from kubectl_egress.cluster.plugins import of_user
 
-        return of_user(cluster, user, mend)
+        return of_user(cluster, {**user, **_given({"token": token()})}, mend)
     server = cluster["server"].rstrip("/")
     if not server.startswith("https://"):
         return Access(server)
@@ -228,8 +229,13 @@ def _access(cluster: Settings, user: Settings, mend: str) -> Access:
         _pem(user, "client-key"),
         verified=not cluster.get("insecure-skip-tls-verify"),
     )
-    authorization = _authorization(user)
-    return Access(server, context, str(cluster.get("tls-server-name") or ""), lambda: authorization)
+    basic = _basic(user)
+    return Access(
+        server,
+        context,
+        str(cluster.get("tls-server-name") or ""),
+        lambda: f"Bearer {given}" if (given := token()) else basic,
+    )
 
 
 def _pem(settings: Settings, key: str) -> tls.Pem:
@@ -241,20 +247,34 @@ def _pem(settings: Settings, key: str) -> tls.Pem:
     return tls.Pem(text, settings.get(key) or "")
 
 
-def _authorization(user: Settings) -> str:
-    """The header for a token, or else for a name and a password; empty for neither."""
-    if user.get("token"):
-        return f"Bearer {user['token']}"
-    if user.get("username") and user.get("password"):
-        return urllib3.make_headers(basic_auth=f"{user['username']}:{user['password']}")["authorization"]
-    return ""
+def _basic(user: Settings) -> str:
+    """The header for a name and a password; empty for none."""
+    if not (user.get("username") and user.get("password")):
+        return ""
+    return urllib3.make_headers(basic_auth=f"{user['username']}:{user['password']}")["authorization"]
 
 
-def _token(user: Settings) -> dict[str, str]:
-    """The token of a token file, whose last newline would not go into a header."""
-    if user.get("token") or not user.get("tokenFile"):
-        return {}
-    return {"token": Path(user["tokenFile"]).read_text(encoding="utf-8").strip()}
+def _token(user: Settings) -> Callable[[], str]:
+    """What gives the token as it is now: of a file, which is replaced before it expires; empty for none.
+
+    As client-go: a file that cannot be read any more leaves the last token. OSError or ValueError for one that never could.
+    """
+    token, name = str(user.get("token") or ""), user.get("tokenFile")
+    if token or not name:
+        return lambda: token
+
+    def read() -> str:
+        # A last newline would not go into a header.
+        return Path(name).read_text(encoding="utf-8").strip()
+
+    last = [read()]
+
+    def renewed() -> str:
+        with contextlib.suppress(OSError, ValueError):
+            last[0] = read()
+        return last[0]
+
+    return renewed
 
 
 def _behind_proxy(access: Access, cluster: Settings) -> Access:
