@@ -68,3 +68,24 @@ def many(hosts: int, workloads: int = 12) -> Graph:
             for number in range(1, 5)
         ),
     )
+
+
+def crowd(workloads: int = 30, hosts: int = 15) -> Graph:
+    """A namespace in which everybody calls three hosts, most of them the same."""
+    states = (Visibility.FULL, Visibility.FULL, Visibility.NAMED, Visibility.FULL, Visibility.OPAQUE)
+    pairs = sorted({(one, one * step * step % hosts) for one in range(workloads) for step in (1, 2, 3)})
+    return graph_of(
+        *(
+            edge(
+                f"service-{one:02}",
+                f"api-{host:02}.partner-{host % 4}.example.com",
+                states[host % 5],
+                codes={"200": 20 + one * 3, **({"503": host} if host % 6 == 5 else {})}
+                if states[host % 5] == "full"
+                else None,
+                connections=0 if states[host % 5] == "full" else one + 1,
+                p95=5.0 + 9 * host if states[host % 5] == "full" else None,
+            )
+            for one, host in pairs
+        )
+    )

@@ -12,7 +12,7 @@ from kubectl_egress.lab.client import start_lab
 from kubectl_egress.lab.world.certificates import Certificate
 from kubectl_egress.model import Body
 from tests import browser, build
-from tests.build_graph import EVERY_STATE, many
+from tests.build_graph import EVERY_STATE, crowd
 from tests.scene import NATIVE, Run, Scene
 
 NAMESPACE = "shop"
@@ -141,11 +141,11 @@ def drawings(directory: Path) -> None:
     from kubectl_egress.report.graph import graph_html
 
     (directory / "graph-every-state.html").write_text(graph_html(EVERY_STATE))
-    (directory / "graph-40-hosts.html").write_text(graph_html(many(40)))
+    (directory / "graph-crowd.html").write_text(graph_html(crowd()))
     if browser.CHROMIUM is None:
         print("no Chromium on PATH: no PNG and no PDF", file=sys.stderr)
         return
-    for name, height in (("graph", 1000), ("report", 3200), ("graph-every-state", 1250), ("graph-40-hosts", 2600)):
+    for name, height in (("graph", 1000), ("report", 3200), ("graph-every-state", 1250), ("graph-crowd", 2300)):
         page = directory / f"{name}.html"
         for dark in (False, True):
             browser.picture(page, directory / f"{name}{'-dark' if dark else ''}.png", 1280, height, dark=dark)

@@ -23,8 +23,9 @@ from kubectl_egress.report.graph import (
     graph_summary,
     graph_text,
     labels,
+    order,
 )
-from kubectl_egress.report.graph.drawing import LABELLED
+from kubectl_egress.report.graph.drawing import HEADS, LABELLED
 from kubectl_egress.report.graph.labels import Curve, Place, places
 from kubectl_egress.report.graph.layout import BOX, HEIGHT, Node, layout
 from tests import browser
@@ -185,6 +186,35 @@ def near(curve: Curve, part: int, place: Place) -> bool:
     return abs(curve.at(part / 512)[0] - place.x) < 2
 
 
+ENDS = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("uvwxyz")), min_size=1, unique=True)
+
+
+@given(ENDS)
+def test_columns_keep_everybody_and_cross_no_more_than_as_they_came(pairs: list[tuple[str, str]]) -> None:
+    left, right = order.untangled(pairs)
+    given_left, given_right = list(dict.fromkeys(a for a, _ in pairs)), list(dict.fromkeys(b for _, b in pairs))
+    assert (sorted(left), sorted(right)) == (sorted(given_left), sorted(given_right))
+    assert order.crossings(pairs, left, right) <= order.crossings(pairs, given_left, given_right)
+    assert order.crossings(pairs, left, right) == sum(
+        (left.index(a) - left.index(c)) * (right.index(b) - right.index(d)) < 0
+        for (a, b), (c, d) in itertools.combinations(pairs, 2)
+    )
+
+
+def test_lines_that_need_not_cross_do_not() -> None:
+    pairs = [("a", "w"), ("b", "v"), ("c", "u"), ("a", "v")]
+    assert order.crossings(pairs, *order.untangled(pairs)) == 0
+    assert order.crossings(pairs, ["a", "b", "c"], ["u", "v", "w"]) == 4
+
+
+def test_nothing_is_told_by_colour_alone() -> None:
+    assert len(set(HEADS.values())) == len(HEADS) == len(Visibility)
+    page = graph_html(EVERY_STATE)
+    assert "3 hosts · 1 failing · 1 degraded" in page
+    assert "2 callers · 1 in clear" in page
+    assert set(re.findall(r'class="sign"[^>]*>([^<]*)<', page)) == {"", "!", "×", "!!"}
+
+
 def test_edges_touch_a_box_at_places_of_their_own() -> None:
     placed = layout(many(40))
     starts = [(curve.x1, curve.y1) for curve in placed.curves]
@@ -248,7 +278,7 @@ def test_keys_move_hold_find_and_let_go(tmp_path: Path) -> None:
     script = """
 <script>
 const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
-const lit = () => picture.querySelectorAll(".edge.lit path").length;
+const lit = () => picture.querySelectorAll(".edge.lit .head").length;
 const log = [];
 nodes[0].focus(); log.push(nodes[0].dataset.key + " " + lit());
 press("ArrowDown"); log.push(document.activeElement.dataset.key + " " + lit());

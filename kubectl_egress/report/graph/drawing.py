@@ -20,6 +20,8 @@ from kubectl_egress.report.table import counted, one_line
 
 LABELLED = 14
 """So many edges have room for their labels; of more, those of what is in focus are shown."""
+TALL = 1900
+"""Up to this height a graph is printed on one page, upright when it is taller than wide."""
 LETTER = 6.9
 """Of a label, in the drawing's units."""
 FITS = 36
@@ -42,6 +44,9 @@ def _told(graph: Graph) -> dict[str, Any]:
         "version": __version__,
         "title": f"External calls of {graph.namespace or 'all namespaces'}",
         "made": graph.made,
+        "day": graph.made.replace("T", " ").replace("+00:00", " UTC"),
+        "upright": placed.height > placed.width,
+        "onePage": placed.height <= TALL,
         "source": graph.source,
         "seconds": f"{graph.seconds:.0f}",
         "summary": _summary(graph),
@@ -59,12 +64,17 @@ def _told(graph: Graph) -> dict[str, Any]:
         "workloads": _workloads(graph, placed),
         "hosts": _hosts(graph, placed),
         "legend": [
-            {"visibility": str(one), "count": counts[one], "meaning": meaning}
+            {"visibility": str(one), "count": counts[one], "meaning": meaning, "head": HEADS[one]}
             for one, meaning in MEANINGS.items()
             if counts[one]
         ],
         "healths": [
-            {"health": str(one), "class": f"full {one.replace(' ', '-')}", "meaning": HEALTHS[one]}
+            {
+                "health": str(one),
+                "class": f"full {one.replace(' ', '-')}",
+                "meaning": HEALTHS[one],
+                "head": HEADS[Visibility.FULL],
+            }
             for one in HEALTHS
             if any(edge.health is one for edge in graph.edges)
         ],
@@ -81,11 +91,24 @@ MEANINGS = {
     Visibility.UNKNOWN: "no sidecar could be asked",
 }
 
+# Heads of edges, of which none looks like another without colour either; their tips are at 0,0.
+HEADS = {
+    Visibility.FULL: "M-10,-4.5 L0,0 L-10,4.5 Z",
+    Visibility.NAMED: "M-9,-4 L-1,0 L-9,4 Z",
+    Visibility.OPAQUE: "M-8,-4.5 L-1,0 L-8,4.5",
+    Visibility.BLOCKED: "M-10,-4.5 L-1,4.5 M-10,4.5 L-1,-4.5",
+    Visibility.UNKNOWN: "M-9,0 a4,4 0 1 0 8,0 a4,4 0 1 0 -8,0",
+}
+
 HEALTHS = {
     Health.DEGRADED: f"some requests fail, more than {100 * DEGRADED:g} %",
     Health.FAILING: f"many fail, at least {100 * FAILING:g} %, or all are blocked",
     Health.CLEAR: "requests leave unencrypted",
 }
+
+
+SIGNS = {Health.DEGRADED: "!", Health.FAILING: "×", Health.CLEAR: "!!"}
+"""What is not well, also without colour."""
 
 
 def _summary(graph: Graph) -> str:
@@ -106,6 +129,8 @@ def _edge(number: int, edge: Edge, curve: Curve, label: str, room: Place | None)
         "health": str(edge.health),
         "class": f"{edge.visibility} {edge.health.replace(' ', '-')}",
         "path": curve.path,
+        "head": HEADS[edge.visibility],
+        "tip": f"{curve.x2 - 2:.0f} {curve.y2:.1f}",
         "thickness": f"{_thickness(edge):.1f}",
         "x": f"{x:.0f}",
         "y": f"{y:.0f}",
@@ -137,7 +162,8 @@ def _workloads(graph: Graph, placed: Layout) -> list[dict[str, Any]]:
     found = []
     for key, node in placed.workloads.items():
         edges = [edge for edge in graph.edges if workload_key(edge) == key]
-        second = counted(len(edges), "host") + ("" if graph.namespace else f" · {edges[0].workload.namespace}")
+        second = counted(len(edges), "host") + _trouble(edges)
+        second += "" if graph.namespace else f" · {edges[0].workload.namespace}"
         found.append(_box(node.x, node.y, key, short_name(edges[0].workload), second, edges))
     return found
 
@@ -147,9 +173,16 @@ def _hosts(graph: Graph, placed: Layout) -> list[dict[str, Any]]:
     for key, node in placed.hosts.items():
         edges = [edge for edge in graph.edges if edge.name == key]
         single = told(edges[0]).replace("  ", " · ") if len(edges) == 1 else ""
-        second = single or (counted(len(edges), "caller") if len(edges) > 1 else str(edges[0].visibility))
+        many = counted(len(edges), "caller") + _trouble(edges)
+        second = single or (many if len(edges) > 1 else str(edges[0].visibility))
         found.append(_box(node.x, node.y, key, key, second, edges))
     return found
+
+
+def _trouble(edges: Sequence[Edge]) -> str:
+    """How many of them do not go well, the worst first."""
+    counts = Counter(edge.health for edge in edges if edge.health in HEALTHS)
+    return "".join(f" · {counts[one]} {one}" for one in reversed(Health) if counts[one])
 
 
 def _box(x: float, y: float, key: str, name: str, second: str, edges: Sequence[Edge]) -> dict[str, Any]:
@@ -167,4 +200,5 @@ def _box(x: float, y: float, key: str, name: str, second: str, edges: Sequence[E
         "short": shown if len(shown) <= FITS else f"{shown[: FITS - 1]}…",
         "second": second,
         "class": f"{least} {worst.replace(' ', '-')}",
+        "sign": SIGNS.get(worst, "×" if least is Visibility.BLOCKED else ""),
     }

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 HEIGHT = 22
 GAP = 3
 """Between two labels."""
+HEAD = 12
+"""Between the end of a curve and its box."""
 STEPS = 24
 """So finely a curve is looked at."""
 
@@ -23,11 +25,11 @@ class Curve:
 
     @property
     def path(self) -> str:
-        """As SVG's `d`, which ends a little before the box."""
+        """As SVG's `d`, which ends before the box and leaves room for a head."""
         bend = (self.x2 - self.x1) * 0.5
         return (
             f"M{self.x1:.0f},{self.y1:.1f} C{self.x1 + bend:.0f},{self.y1:.1f} "
-            f"{self.x2 - bend:.0f},{self.y2:.1f} {self.x2 - 5:.0f},{self.y2:.1f}"
+            f"{self.x2 - bend:.0f},{self.y2:.1f} {self.x2 - HEAD:.0f},{self.y2:.1f}"
         )
 
     def at(self, part: float) -> tuple[float, float]:

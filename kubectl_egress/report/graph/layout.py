@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kubectl_egress.graph import Edge, Graph
 from kubectl_egress.report.graph.labels import Curve
+from kubectl_egress.report.graph.order import untangled
 
 WIDTH = 1120
 BOX = 300
@@ -49,13 +50,9 @@ def workload_key(edge: Edge) -> str:
 
 
 def layout(graph: Graph) -> Layout:
-    """Each column ordered by where its neighbours in the other stand (barycentres, a few times)."""
-    workloads = list(dict.fromkeys(map(workload_key, graph.edges)))
-    hosts = list(dict.fromkeys(edge.name for edge in graph.edges))
+    """Two columns, in an order in which few edges cross; the shorter one is spread over the height of the other."""
     pairs = [(workload_key(edge), edge.name) for edge in graph.edges]
-    for _ in range(4):
-        hosts = _ordered(hosts, [(host, workload) for workload, host in pairs], workloads)
-        workloads = _ordered(workloads, pairs, hosts)
+    workloads, hosts = untangled(pairs)
     rows = max(len(workloads), len(hosts), 1)
     height = max(2 * TOP + (rows - 1) * ROW + HEIGHT, min(LABEL * len(pairs), TALLEST))
     left = {key: Node(key, SIDE, y) for key, y in _spread(workloads, height)}
@@ -84,14 +81,6 @@ def _ports(ends: Sequence[tuple[str, float]], nodes: Mapping[str, Node]) -> list
         for number, (_, index) in enumerate(own):
             at[index] = node.y + HEIGHT / 2 + (number - (len(own) - 1) / 2) * gap
     return [at[index] for index in range(len(ends))]
-
-
-def _ordered(keys: Sequence[str], pairs: Sequence[tuple[str, str]], others: Sequence[str]) -> list[str]:
-    place = {key: number for number, key in enumerate(others)}
-    near: dict[str, list[int]] = {}
-    for key, other in pairs:
-        near.setdefault(key, []).append(place[other])
-    return sorted(keys, key=lambda key: sum(near[key]) / len(near[key]))
 
 
 def _spread(keys: Sequence[str], height: float) -> list[tuple[str, float]]:
