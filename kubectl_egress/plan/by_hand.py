@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,25 +35,21 @@ def by_hand(
     `revisions`: by workload, the pod templates that the cluster still keeps, by number; with one that is what the undo
     would write, `kubectl rollout undo` goes back to it.
     """
-    aliases = [journal.alias for journal in journals if journal.alias]
-    return tuple(_commands(plan, journals, revisions, aliases))
+    return tuple(_commands(plan, journals, revisions))
 
 
 def _commands(
-    plan: Plan,
-    journals: Sequence[Journal],
-    revisions: Mapping[Ref, Sequence[tuple[int, Body]]],
-    aliases: Sequence[str],
+    plan: Plan, journals: Sequence[Journal], revisions: Mapping[Ref, Sequence[tuple[int, Body]]]
 ) -> Iterator[Command]:
     for step in plan.steps:
         if is_journal(step.after):
             continue  # its phase matters to the tool alone
         if step.action is Action.WAIT and step.wait is Wait.NO_OLD_PODS:
-            yield _old_pods(plan, aliases)
+            yield _old_pods(plan, journals)
         elif step.action is Action.WAIT and step.ref is not None:
             yield _rolled_out(step.ref)
         elif step.action is Action.CREATE and step.ref is not None:
-            yield Command(f"{step.title}: {step.ref.name}", "")
+            yield _copy(step, plan, [journal.host for journal in journals])
         elif step.action is Action.DELETE and step.ref is not None:
             yield Command(step.title, f"kubectl delete {_object(step.ref)}")
         elif step.action is Action.UPDATE and step.ref is not None:
@@ -80,23 +76,73 @@ def _rolled_out(ref: Ref) -> Command:
     return Command("wait until every pod has the template", f"kubectl rollout status {_object(ref)} --timeout=10m")
 
 
-def _old_pods(plan: Plan, aliases: Sequence[str]) -> Command:
-    """A loop that no failure of kubectl ends: what comes next is safe only when no such pod is left."""
+def _old_pods(plan: Plan, journals: Sequence[Journal]) -> Command:
+    """A loop that no failure of kubectl ends: what comes next is safe only when no such pod is left.
+
+    A pod of a host that fails open has no alias; it has the URL, or the name of a copy with the URL in it.
+    """
     why = "wait until no pod that calls http:// is left, terminating ones too; before that, nothing may be deleted"
-    running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
-    if aliases:
-        seen = "-o jsonpath='{.items[*].spec.hostAliases[*].ip}'"
-        words = " ".join(f"-e {address}" for address in aliases)
-        test = f"grep -qwF {words}"
-    else:
+    aliases = [journal.alias for journal in journals if journal.alias]
+    opened = [journal.host for journal in journals if not journal.alias and journal.callers]
+    tests = [f"grep -qwF {_words(aliases)}"] if aliases else []
+    seen = "-o jsonpath='{.items[*].spec.hostAliases[*].ip}'"
+    if opened:
         seen = "-o yaml"
-        words = " ".join(f"-e http://{host.name}" for host in plan.hosts)
-        test = f"grep -qF {words}"
-    loop = (
-        f"until pods=$(kubectl get pods -n {plan.namespace} {running} {seen}) && ! printf '%s\\n' \"$pods\" | {test}; "
-        "do sleep 2; done"
-    )
-    return Command(why, loop)
+        tests.append(f"grep -q {_words(f'http://{_authority(host)}{_BEHIND}' for host in opened)}")
+        copies = [step.ref.name for step in _dropped_copies(plan) if step.ref is not None]
+        tests += [f"grep -qwF {_words(copies)}"] if copies else []
+    found = " || ".join(f"printf '%s\\n' \"$pods\" | {test}" for test in tests)
+    running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
+    pods = f"kubectl get pods -n {plan.namespace} {running} {seen}"
+    return Command(why, f"until pods=$({pods}) && ! {{ {found}; }}; do sleep 2; done")
+
+
+def _authority(host: Host) -> str:
+    return f"[^/]*{re.escape(host.name[1:])}" if host.wildcard else re.escape(host.name)
+
+
+def _words(patterns: Iterable[str]) -> str:
+    return " ".join(f"-e {shlex.quote(pattern)}" for pattern in patterns)
+
+
+def _dropped_copies(plan: Plan) -> Iterator[Step]:
+    for step in plan.steps:
+        config_map = step.ref is not None and step.ref.kind == "ConfigMap"
+        if step.action is Action.DELETE and config_map and not is_journal(step.before):
+            yield step
+
+
+# ---- ConfigMaps -------------------------------------------------------------------------------------------------
+
+
+def _copy(step: Step, plan: Plan, hosts: Sequence[Host]) -> Command:
+    """A new copy for the hosts that stay, out of the one that goes, so that no value has to stand here."""
+    assert step.ref is not None, "what is created has a name"
+    assert step.after is not None, "and a body"
+    for dropped in _dropped_copies(plan):
+        assert dropped.ref is not None, "what is deleted has a name"
+        assert dropped.before is not None, "and was there"
+        if _edited(dropped.before, hosts) == _told(step.after):
+            scripts = [
+                "/^  \\(creationTimestamp\\|resourceVersion\\|uid\\):/d",
+                f"s,^  name: {re.escape(dropped.ref.name)}$,  name: {step.ref.name},",
+                *_scripts(hosts),
+            ]
+            made = f"kubectl get {_object(dropped.ref)} -o yaml | sed {_words(scripts)} | kubectl create -f -"
+            return Command(step.title, made)
+    return Command(f"{step.title}: {step.ref.name}, which has to be made by hand", "")
+
+
+def _told(body: Body) -> Mapping[str, Any]:
+    """What a ConfigMap says, and what is said of it."""
+    metadata = {key: body["metadata"].get(key) or {} for key in ("labels", "annotations")}
+    return {**metadata, **{key: body.get(key) for key in ("data", "immutable")}}
+
+
+def _edited(body: Body, hosts: Sequence[Host]) -> Mapping[str, Any]:
+    told = _told(body)
+    data = {key: _https(text, hosts) for key, text in (body.get("data") or {}).items()}
+    return {**told, "data": data} if "binaryData" not in body else {}
 
 
 # ---- workloads --------------------------------------------------------------------------------------------------
@@ -155,8 +201,7 @@ def _urls(step: Step, records: Sequence[tuple[Journal, CallerRecord]], strings: 
     assert step.before is not None, "a patch starts somewhere"
     hosts = [journal.host for journal, record in records if record.sites]
     if all(_exact(step, host, strings) for host in hosts):
-        scripts = [f"s,http://{re.escape(host.name)}{_BEHIND},https://{host.name}\\1,g" for host in hosts]
-        editor = "sed -i " + " ".join(f"-e '{script}'" for script in scripts)
+        editor = "sed -i " + " ".join(f"-e '{script}'" for script in _scripts(hosts))
         why = "URLs back to https://; the alias stays for now, so that nothing can leave in clear"
         yield Command(why, f"KUBE_EDITOR={shlex.quote(editor)} kubectl edit {_object(step.ref)}")
         return
@@ -173,9 +218,20 @@ def _exact(step: Step, host: Host, strings: set[Steps]) -> bool:
     """Whether that edit of the whole object changes what the undo would change, and nothing else."""
     assert step.before is not None, "a patch starts somewhere"
     assert step.after is not None, "a patch leads somewhere"
-    pattern = re.compile(rf"http://{re.escape(host.name)}(?=[^-A-Za-z0-9_.:]|$)", re.MULTILINE)
     for steps, text in paths.walk_strings(step.before):
-        edited = pattern.sub(f"https://{host.name}", text)
+        edited = _https(text, [host])
         if edited != (paths.get(step.after, steps) if steps in strings else text):
             return False
     return True
+
+
+def _scripts(hosts: Sequence[Host]) -> list[str]:
+    """What sed does with the URLs, and `_https` here."""
+    return [f"s,http://{re.escape(host.name)}{_BEHIND},https://{host.name}\\1,g" for host in hosts]
+
+
+def _https(text: str, hosts: Sequence[Host]) -> str:
+    for host in hosts:
+        pattern = re.compile(rf"http://{re.escape(host.name)}(?=[^-A-Za-z0-9_.:]|$)", re.MULTILINE)
+        text = pattern.sub(f"https://{host.name}", text)
+    return text

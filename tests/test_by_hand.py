@@ -1,0 +1,136 @@
+"""The way back by hand: what a shell makes of the commands, with a kubectl that says what a test wants."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kubectl_egress import journal
+from kubectl_egress.model import Host, Ref
+from kubectl_egress.plan import Command, by_hand, plan_undo
+from tests.build import NAMESPACE, config_map, container, deployment
+from tests.test_plan import HTTPBIN, OTHER, World, by_config_map, curl, migration
+
+WILDCARD = Host("*.example.com")
+
+
+def commands(world: World, *hosts: Host) -> list[Command]:
+    journals = {one.host: one for one in map(journal.from_config_map, (doc.body for doc in world.survey().journals))}
+    return list(by_hand(plan_undo(world.survey(), hosts), [journals[host] for host in hosts], {}))
+
+
+def ends_at_once(tmp_path: Path, line: str, pods: str) -> bool:
+    """Whether the loop ends; `pods`: what kubectl answers whatever it is asked."""
+    (tmp_path / "pods").write_text(pods)
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f"#!/bin/sh\ncat {tmp_path / 'pods'}\n")
+    kubectl.chmod(kubectl.stat().st_mode | stat.S_IXUSR)
+    # It would sleep: then it has not ended.
+    line = line.replace("sleep 2", "exit 9")
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode in (0, 9), done
+    assert done.stderr == ""
+    return done.returncode == 0
+
+
+def loop_of(world: World, *hosts: Host) -> str:
+    [line] = [one.line for one in commands(world, *hosts) if one.line.startswith("until")]
+    return line
+
+
+def pods_of(world: World) -> str:
+    """The pods of the Deployments as they are now, as YAML."""
+    specs = [body["spec"]["template"]["spec"] for ref, body in world.objects.items() if ref.kind == "Deployment"]
+    return yaml.safe_dump({"items": [{"spec": spec} for spec in specs]})
+
+
+def test_closed_pods_are_known_by_their_alias(tmp_path: Path) -> None:
+    world = World(curl())
+    world.do(migration(world, HTTPBIN).steps)
+    [alias] = world.objects[Ref("Deployment", NAMESPACE, "curl")]["spec"]["template"]["spec"]["hostAliases"]
+    line = loop_of(world, HTTPBIN)
+    assert "-o jsonpath=" in line
+    assert ends_at_once(tmp_path, line, "")
+    assert ends_at_once(tmp_path, line, f"{alias['ip']}0 10.0.0.1")
+    assert not ends_at_once(tmp_path, line, f"10.0.0.1 {alias['ip']}")
+
+
+@pytest.mark.parametrize("also_closed", [False, True])
+def test_open_pods_are_known_by_url_and_by_copy(also_closed: bool, tmp_path: Path) -> None:
+    settings, shop = by_config_map()
+    world = World(settings, shop, curl(), deployment("pay", env={"A": "https://api.example.com/x"}))
+    before = pods_of(world)
+    world.do(migration(world, HTTPBIN, fail_open=True).steps)
+    hosts = [HTTPBIN]
+    if also_closed:
+        world.do(migration(world, OTHER, workloads=frozenset({Ref("Deployment", NAMESPACE, "pay")})).steps)
+        hosts.append(OTHER)
+    line = loop_of(world, *hosts)
+    assert ends_at_once(tmp_path, line, before)
+    for name in ("curl", "shop", *(["pay"] if also_closed else [])):
+        [spec] = [
+            body["spec"]["template"]["spec"]
+            for ref, body in world.objects.items()
+            if ref == Ref("Deployment", NAMESPACE, name)
+        ]
+        assert not ends_at_once(tmp_path, line, yaml.safe_dump({"items": [{"spec": spec}]})), name
+
+
+def test_other_hosts_and_other_ports_are_waited_for_by_nobody(tmp_path: Path) -> None:
+    world = World(curl())
+    world.do(migration(world, HTTPBIN, fail_open=True).steps)
+    line = loop_of(world, HTTPBIN)
+    assert ends_at_once(tmp_path, line, "http://httpbin.org.example.com http://httpbin.org:8080/ https://httpbin.org")
+    assert not ends_at_once(tmp_path, line, "URL: http://httpbin.org")
+
+
+# ---- a copy for the hosts that stay -----------------------------------------------------------------------------
+
+
+def two_in_one(text: str) -> World:
+    volumes = [{"name": "settings", "configMap": {"name": "settings"}}]
+    mounted = container("shop", volumeMounts=[{"name": "settings", "mountPath": "/settings"}])
+    settings: dict[str, Any] = config_map("settings", {"app.properties": text, "other": "s3cret"})
+    world = World(settings, deployment("shop", containers=[mounted], volumes=volumes))
+    world.do(migration(world, HTTPBIN, OTHER).steps)
+    return world
+
+
+def test_the_copy_for_the_hosts_that_stay_is_made_without_a_value_on_the_page(tmp_path: Path) -> None:
+    world = two_in_one("a=https://httpbin.org/a\nb=https://api.example.com/b\n")
+    [made] = [one.line for one in commands(world, HTTPBIN) if "kubectl create" in one.line]
+    assert "s3cret" not in made
+    [old] = [
+        body
+        for ref, body in world.objects.items()
+        if ref.kind == "ConfigMap" and ref.name.startswith("settings-") and "kubectl-egress" not in ref.name
+    ]
+    answer = {
+        **old,
+        "metadata": {**old["metadata"], "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z"},
+    }
+    (tmp_path / "answer").write_text(yaml.safe_dump(answer))
+    (tmp_path / "kubectl").write_text(
+        f'#!/bin/sh\n[ "$1" = get ] && cat {tmp_path / "answer"} || cat > {tmp_path / "created"}\n'
+    )
+    (tmp_path / "kubectl").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-c", made], env=environment, check=True, timeout=30)
+    created = yaml.safe_load((tmp_path / "created").read_text())
+    plan = plan_undo(world.survey(), [HTTPBIN])
+    [wanted] = [step.after for step in plan.steps if step.action == "create" and step.after]
+    assert created == {**wanted, "metadata": {**wanted["metadata"]}}
+
+
+def test_what_sed_cannot_do_is_said_and_not_guessed() -> None:
+    world = two_in_one("a=https://HTTPBIN.org/a\nb=https://api.example.com/b\n")
+    [asked] = [one for one in commands(world, HTTPBIN) if "a copy of the ConfigMap" in one.why]
+    assert asked.line == ""
+    assert "by hand" in asked.why
