@@ -10,9 +10,11 @@ from kubectl_egress.model import (
     Body,
     CallSite,
     Endpoint,
+    Host,
     LoggedConnection,
     MeshSettings,
     ProxySnapshot,
+    ProxyUnread,
     Ref,
     RequestSeries,
     Survey,
@@ -34,6 +36,11 @@ def live(*bodies: Body, pods: list[Body] | None = None, **snapshot: Any) -> dict
     fields: dict[str, Any] = {"upstreams": (), "virtual_hosts": (), "requests": (), "durations": (), "tcp": ()}
     said = ProxySnapshot(POD, 0.0, **{**fields, **snapshot})
     return {"pods": {"shop": pods or [pod("shop-1")]}, "proxies": {POD: said}, "live": True}
+
+
+def unread(**why: Any) -> dict[str, Any]:
+    """A pod whose sidecar does not answer."""
+    return live() | {"proxies": {POD: ProxyUnread(POD, "port-forward: it did not answer in time", **why)}}
 
 
 _LOGGED = LoggedConnection("PassthroughCluster", "203.0.113.9", 443, "other.example.com")
@@ -116,6 +123,11 @@ _TRIGGERS: dict[str, list[Case]] = {
         case("another port", **live(upstreams=(_passed("203.0.113.9", 8443),))),
     ],
     "no-permission": [case("settings unknown", live=True, settings=MeshSettings())],
+    "sidecar-unread": [
+        case("asked about all", **unread()),
+        case("of a caller", hosts=(HOST,), **unread()),
+        case("of who calls nobody", shop(env={}), **unread()),
+    ],
     "no-sidecar": [
         case("not ready", **live(pods=[states(ready=False)])),
         case(
@@ -211,6 +223,11 @@ _SILENT: dict[str, list[Case]] = {
         case("a migration of another host", hosts=(HOST,), **live(logged=(_LOGGED,))),
     ],
     "no-permission": [case("files know no settings", settings=MeshSettings())],
+    "sidecar-unread": [
+        case("read", **live()),
+        case("not permitted, which is no-permission", **unread(forbidden=True)),
+        case("of a workload that does not call the host", hosts=(Host("other.example.com", 443),), **unread()),
+    ],
     "no-sidecar": [
         case("sidecar ready", **live(pods=[states(ready=True)])),
         case("by default", settings=MeshSettings(inject_everywhere=True), **_INJECTED),

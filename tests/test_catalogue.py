@@ -44,6 +44,7 @@ WARN = [
     "shared-source",
     "secret-in-url",
     "looks-like-identifier",
+    "sidecar-unread",
     "ambient",
 ]
 

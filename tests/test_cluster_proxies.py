@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import functools
+import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -11,7 +15,7 @@ from kubectl_egress.cluster import Cluster, ConnectionOptions, connect
 from kubectl_egress.cluster.proxies import get_pod_port, has_proxy, is_running, read_proxies, read_snapshots
 from kubectl_egress.cluster.tunnels import run_command
 from kubectl_egress.errors import ForbiddenError, NotFoundError, UnreachableError
-from kubectl_egress.model import ProxyUnread, Ref
+from kubectl_egress.model import Endpoint, Host, ProxySnapshot, ProxyUnread, Ref, RequestSeries
 from tests import build
 from tests.fake_api import FakeApi, fake_api, status
 from tests.lab_api import running_lab
@@ -196,3 +200,80 @@ def test_commands_and_ports_of_the_lab_s_api(tmp_path: Path) -> None:
         assert "neither port-forward nor exec is permitted" in read.reason
         cluster.close()
         reader.close()
+
+
+# ---- a sidecar that has counted a great deal ----------------------------------------------------------------------------
+
+SERIES = (
+    'istio_{metric}{{reporter="source",source_workload="shop",source_principal="spiffe://cluster.local/ns/shop/sa/shop",'
+    'destination_service="{host}",destination_service_name="{name}",request_protocol="http",response_code="200",'
+    'response_flags="-",connection_security_policy="unknown"{le}}} 7\n'
+)
+BOUNDS = (0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, "+Inf")
+INSIDE = [f"service-{number}.shop.svc.cluster.local" for number in range(1050)]
+
+
+@functools.cache
+def statistics() -> tuple[str, ...]:
+    """20 MB: each metric of each host as one text, of 1050 services inside and one host outside."""
+    texts = []
+    for host in (*INSIDE, "httpbin.org"):
+        name = "PassthroughCluster" if host == "httpbin.org" else host.partition(".")[0]
+        texts.append(SERIES.format(metric="requests_total", host=host, name=name, le=""))
+        for metric in ("request_duration_milliseconds", "request_bytes", "response_bytes"):
+            buckets = (f',le="{bound}"' for bound in BOUNDS)
+            texts.append(
+                "".join(SERIES.format(metric=f"{metric}_bucket", host=host, name=name, le=le) for le in buckets)
+            )
+    assert sum(map(len, texts)) > 20_000_000
+    return tuple(texts)
+
+
+class Crowded:
+    """The admin port of a sidecar that has all that, filtered as Envoy filters."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def __call__(self, path: str) -> tuple[int, str]:
+        url = urlsplit(path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        text = self._text(url.path, query)
+        self.sent += len(text)
+        return (200, text) if text else (404, "not found in config dump")
+
+    def _text(self, path: str, query: dict[str, str]) -> str:
+        wanted = re.compile(query.get("filter", ""))
+        if path == "/stats/prometheus":
+            # As of a histogram's first line: Envoy's filter sees the metric with its labels, and no bound of a bucket.
+            return "".join(text for text in statistics() if wanted.search(text, 0, text.index("\n")))
+        names = [*(f"outbound|80||{host}" for host in INSIDE), "PassthroughCluster"]
+        if path == "/clusters":
+            return json.dumps({"cluster_statuses": [_status(name) for name in names if wanted.search(name)]})
+        if query.get("resource") == "dynamic_active_clusters":
+            pattern = re.compile(query["name_regex"])
+            found = [{"cluster": {"name": name}} for name in names if pattern.fullmatch(name)]
+            return json.dumps({"configs": found})
+        return ""
+
+
+def _status(name: str) -> dict[str, Any]:
+    counters = [{"name": "cx_total", "value": "7"}]
+    address = {"socket_address": {"address": "203.0.113.9", "port_value": 443}}
+    return {"name": name, "host_statuses": [{"address": address, "stats": counters}]}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "bytes_at_most"), [([Host("httpbin.org")], 10_000), (None, 1_000_000)], ids=["one host", "everything"]
+)
+def test_of_twenty_megabytes_of_statistics_only_what_is_wanted_is_read(
+    api: FakeApi, cluster: Cluster, hosts: list[Host] | None, bytes_at_most: int
+) -> None:
+    api.ports[("a", 15000)] = crowded = Crowded()
+    said = read_snapshots(cluster, [pod(A)], hosts)[A]
+    assert isinstance(said, ProxySnapshot)
+    assert RequestSeries("httpbin.org", "PassthroughCluster", "200", "-", 7) in said.requests
+    passed = [one.endpoints for one in said.upstreams if one.name == "PassthroughCluster"]
+    assert passed == [(Endpoint("203.0.113.9", 443, connections=7),)]
+    assert bool(said.durations) is False, "the host is known by no name of its own yet"
+    assert crowded.sent < bytes_at_most

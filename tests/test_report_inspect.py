@@ -80,8 +80,6 @@ block  no-sidecar  statefulset/web: its pods have no sidecar, so there is nobody
        → label the namespace: kubectl label namespace shop istio-injection=enabled
 warn   https-redirect  deployment/curl, httpbin.org: it may answer 301
        → look at it
-
-unread   pod/web-0: connection refused
 """
     )
 
@@ -249,11 +247,6 @@ def test_many_findings_of_one_code_are_two_lines_unless_each_is_asked_for() -> N
 block  no-sidecar  5 workloads (team-0 deployment/d0, team-1 deployment/d1, team-2 deployment/d2, …): the workload's pods \
 run without a sidecar
        → kubectl egress explain no-sidecar; -o wide lists each
-
-unread   pod/p0: connection refused
-unread   pod/p1: connection refused
-unread   pod/p2: connection refused
-unread   2 more; -o wide lists each
 """
     )
     assert inspect_table(many(5), wide=True).count("block  no-sidecar  team-") == 5

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kubectl_egress.findings.scope import Found, Scope
+from kubectl_egress.findings.scope import PROXY_CONTAINER, Found, Scope
+from kubectl_egress.findings.wire import proxies_of
 from kubectl_egress.model import Denied, Evidence, ProxySnapshot, ProxyUnread, Severity
 
 _SHOWN = 3  # pods of which evidence is given
@@ -74,4 +75,26 @@ def _proxies(scope: Scope) -> Iterator[Found]:
             f"may not read the sidecars' logs in namespace {namespace}: which hosts nameless connections go to may stay unknown",
             f"kubectl auth can-i get pods --subresource=log -n {namespace} checks it",
             severity=Severity.INFO,
+        )
+
+
+def sidecar_unread(scope: Scope) -> Iterator[Found]:
+    """Sidecars that do not answer, though they may be asked; of a migration, those that it has to wait for."""
+    concerned = scope.survey.workloads if scope.everything else tuple(caller.workload for caller in scope.callers)
+    for workload in concerned:
+        proxies = proxies_of(workload, scope.survey)
+        unread = [one for one in proxies if isinstance(one, ProxyUnread) and not one.forbidden]
+        if not unread:
+            continue
+        first = unread[0].pod.name
+        which = (
+            f"the sidecar of pod {first}"
+            if len(unread) == 1
+            else f"{len(unread)} of {len(proxies)} sidecars ({first}, …)"
+        )
+        yield Found(
+            f"{which} could not be read: {unread[0].reason}",
+            f"kubectl logs {first} -c {PROXY_CONTAINER} -n {workload.ref.namespace} says what the sidecar does",
+            workload.ref,
+            evidence=tuple(Evidence(one.pod, (), one.reason) for one in unread[:_SHOWN]),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubectl_egress.findings import protocols, sources, warnings
+from kubectl_egress.findings import access, protocols, sources, warnings
 from kubectl_egress.findings.row import Row
 from kubectl_egress.findings.scope import by_caller
 from kubectl_egress.model import Severity
@@ -84,6 +84,17 @@ WARNING_ROWS = (
         sources.looks_like_identifier,
         ignorable=True,
         changes=True,
+    ),
+    Row(
+        "sidecar-unread",
+        WARN,
+        "a sidecar does not answer",
+        "Port-forward and exec were tried, and neither gave what the sidecar's admin port says: it is not running, does not "
+        "answer in time, or another program listens there.",
+        "What its pod calls beyond the spec, and how well the mesh sees it, is not known. A migration of its workload would "
+        "wait for it in vain, and does not begin.",
+        "See why with kubectl logs POD -c istio-proxy; kubectl delete pod POD makes a new one.",
+        access.sidecar_unread,
     ),
     Row(
         "ambient",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from kubectl_egress import paths, urls
 from kubectl_egress.inspection import InspectItem, InspectReport, PassthroughTraffic
-from kubectl_egress.model import CallSite, Host, ProxyUnread, Severity, Visibility
+from kubectl_egress.model import CallSite, Host, Severity, Visibility
 from kubectl_egress.proxy.wire import Destination
 from kubectl_egress.report.colour import highlighted
-from kubectl_egress.report.findings import FEW, RANK, finding_document, findings_text
+from kubectl_egress.report.findings import RANK, finding_document, findings_text
 from kubectl_egress.report.names import reference, resource_name, short_name
-from kubectl_egress.report.table import GrowingTable, counted, one_line, table
+from kubectl_egress.report.table import GrowingTable, counted, table
 
 API_VERSION = "egress.kubectl/v1"
 COLUMNS = ("WORKLOAD", "HOST", "VISIBILITY", "CALLS", "FAILS", "FINDINGS")
@@ -82,7 +82,6 @@ def inspect_rest(report: InspectReport, wide: bool = False, width: int | None = 
     parts = [
         table(headers, [_traffic_row(one, spaces, wide) for one in told if wide or _worth(one)]),
         findings_text(report.all_findings, width, grouped=not wide, spaces=spaces),
-        _unread([one for traffic in report.passthrough for one in traffic.unread], wide),
     ]
     return highlighted("\n".join(part for part in parts if part), colour)
 
@@ -149,13 +148,6 @@ def _traffic_row(traffic: PassthroughTraffic, spaces: bool, wide: bool) -> tuple
     space = (traffic.workload.namespace,) if spaces else ()
     row = (*space, short_name(traffic.workload), seen if traffic.proxies else "<unknown>", f"{traffic.proxies}/{total}")
     return (*row, _destinations(traffic)) if wide else row
-
-
-def _unread(unread: Sequence[ProxyUnread], wide: bool) -> str:
-    lines = [f"unread   pod/{one.pod.name}: {urls.shown(one_line(one.reason))}\n" for one in unread]
-    if wide or len(lines) <= FEW:
-        return "".join(lines)
-    return "".join(lines[:FEW]) + f"unread   {len(lines) - FEW} more; -o wide lists each\n"
 
 
 def inspect_summary(report: InspectReport, options: str = "") -> str:
