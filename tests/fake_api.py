@@ -71,7 +71,7 @@ class FakeApi:
         self.commands: Callable[[str, Sequence[str]], tuple[str, str]] | None = None
         """What a command in a pod writes: stdout, stderr; anything on stderr is a failure."""
         self.refused: dict[str, Answer] = {}
-        """By subresource (portforward, exec): the refusal of its handshake."""
+        """By subresource (portforward, exec), or by the path of one pod's: the refusal of its handshake."""
         self.url = ""
 
     def on(self, method: str, path: str, *answers: Answer) -> None:
@@ -101,8 +101,8 @@ class FakeApi:
         return await _give(request, answers.pop(0) if len(answers) > 1 else answers[0])
 
     async def _tunnel(self, request: web.Request, subresource: str) -> web.StreamResponse:
-        if subresource in self.refused:
-            return await _give(request, self.refused[subresource])
+        if refusal := self.refused.get(request.path, self.refused.get(subresource)):
+            return await _give(request, refusal)
         socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io", "v4.channel.k8s.io"))
         await socket.prepare(request)
         pod = request.path.split("/")[-2]

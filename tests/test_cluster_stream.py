@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kubectl_egress import cli
 from kubectl_egress.cluster import Cluster, ConnectionOptions, connect
 from kubectl_egress.cluster.stream import surveys
 from kubectl_egress.cluster.survey import survey
@@ -75,6 +77,13 @@ class Cluster3:
 
     def asked(self, kind: str) -> int:
         return len(self.api.asked("GET", PATHS[kind]))
+
+
+def empty_admin(path: str) -> tuple[int, str]:
+    """A sidecar that has done nothing yet."""
+    if path.startswith("/config_dump"):
+        return 404, "not found in config dump"
+    return 200, "" if path.startswith("/stats") else "{}"
 
 
 @pytest.fixture
@@ -165,6 +174,29 @@ def test_what_may_not_be_listed_is_said_of_every_namespace(three: Cluster3, clus
     three.api.on("GET", PATHS["Deployment"], status(403, "deployments is forbidden"))
     (empty,) = surveys(cluster, parse_targets(["deploy"]))
     assert [denied.resource for denied in empty.denied] == ["deployments.apps", "pods"]
+
+
+def test_one_namespace_whose_sidecars_may_not_be_asked_costs_the_others_nothing(
+    three: Cluster3, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three.everything()
+    three.has("Deployment", *(build.deployment("curl", space, env={"API": "https://httpbin.org/"}) for space in SPACES))
+    started = [{"name": "istio-proxy", "ready": True, "state": {"running": {}}}]
+    pods = [owned(build.pod(f"curl-1-{space}", space), "ReplicaSet", "curl-1") for space in SPACES]
+    three.has("Pod", *({**one, "status": {**one["status"], "containerStatuses": started}} for one in pods))
+    for space in ("a-b", "b"):
+        three.api.ports[(f"curl-1-{space}", 15000)] = empty_admin
+    for way in ("portforward", "exec"):
+        refusal = status(403, f'User "ann" cannot create resource "pods/{way}" in the namespace "a"')
+        three.api.refused[f"/api/v1/namespaces/a/pods/curl-1-a/{way}"] = refusal
+    assert cli.main(["inspect", "-A", "-o", "json", "--kubeconfig", str(tmp_path / "config")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    seen = {item["workload"]["namespace"]: item["visibility"] for item in report["items"]}
+    assert seen == {"a-b": "opaque", "a": "unknown", "b": "opaque"}
+    denied = [one for one in report["findings"] if one["message"].startswith("may not read the sidecars")]
+    assert [(one["code"], one["evidence"][0]["object"]["name"]) for one in denied] == [("no-permission", "curl-1-a")]
+    assert 'cannot create resource "pods/portforward" in the namespace "a"' in denied[0]["message"]
+    assert {one["workload"]["namespace"]: one["proxies"] for one in report["passthrough"]} == {"a-b": 1, "a": 0, "b": 1}
 
 
 def test_a_list_in_another_order_is_refused_and_not_misread(three: Cluster3, cluster: Cluster) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kubectl_egress.cluster import Cluster, ConnectionOptions, connect
 from kubectl_egress.cluster.settings import mesh_settings
-from kubectl_egress.cluster.survey import pods_of, survey
+from kubectl_egress.cluster.survey import Asking, pods_of, survey
 from kubectl_egress.cluster.targets import parse_targets
 from kubectl_egress.errors import ForbiddenError, NotFoundError, UsageError
 from kubectl_egress.model import Body, Denied, MeshSettings, ProxyUnread, Ref
@@ -340,6 +340,28 @@ def test_running_sidecars_are_asked_and_others_are_not(shop: Shop, cluster: Clus
     assert list(found.proxies) == [Ref("Pod", "shop", "db-0")]
     assert isinstance(found.proxies[Ref("Pod", "shop", "db-0")], ProxyUnread)
     assert survey(cluster, parse_targets(["sts"]), live=False).proxies == {}
+
+
+@pytest.mark.parametrize(
+    ("asking", "expected"),
+    [
+        (Asking(), ["a-0", "a-1", "a-2", "b-0"]),
+        (Asking(sample=1), ["a-0", "b-0"]),
+        (Asking(sample=2), ["a-0", "a-1", "b-0"]),
+        (Asking(at_most=4), ["a-0", "a-1", "a-2", "b-0"]),
+        (Asking(at_most=3), ["a-0", "b-0"]),
+    ],
+    ids=["all", "sample=1", "sample=2", "auto, few", "auto, many"],
+)
+def test_which_sidecars_of_several_are_asked(shop: Shop, cluster: Cluster, asking: Asking, expected: list[str]) -> None:
+    shop.has("StatefulSet", *(build.workload("StatefulSet", name, "shop") for name in "ab"))
+    running = {"phase": "Running", "containerStatuses": [{"name": "istio-proxy", "state": {"running": {}}}]}
+    pods = [
+        pod(f"{name}-{number}", "StatefulSet", name) for name, many in (("a", 3), ("b", 1)) for number in range(many)
+    ]
+    shop.has("Pod", *({**one, "status": running} for one in pods))
+    shop.api.refused = {way: status(403, "no") for way in ("portforward", "exec")}
+    assert sorted(ref.name for ref in survey(cluster, asking=asking).proxies) == expected
 
 
 # ---- on the lab's API -----------------------------------------------------------------------------------------------
