@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kubectl_egress.findings.scope import PROXY_CONTAINER, Found, Scope
 from kubectl_egress.findings.wire import proxies_of
-from kubectl_egress.model import Denied, Evidence, ProxySnapshot, ProxyUnread, Severity
+from kubectl_egress.model import Denied, Evidence, ProxySnapshot, ProxyUnread, Ref, Severity
 
 _SHOWN = 3  # pods of which evidence is given
 
@@ -19,7 +19,7 @@ def no_permission(scope: Scope) -> Iterator[Found]:
     groups: dict[tuple[bool, str, str], list[Denied]] = {}
     for denied in scope.survey.denied:
         if denied.absent:
-            yield Found(denied.message, _CHOOSE, severity=Severity.BLOCK)
+            yield Found(denied.message, _CHOOSE, severity=Severity.BLOCK, evidence=(_refusal(denied),))
         else:
             groups.setdefault((_needed(scope, denied), denied.verb, denied.namespace), []).append(denied)
     for (needed, verb, namespace), refused in groups.items():
@@ -29,6 +29,7 @@ def no_permission(scope: Scope) -> Iterator[Found]:
             f"may not {verb} {', '.join(sorted(one.resource for one in refused))} {where}{_said(refused)}",
             f"ask for the permission; kubectl auth can-i {verb} {refused[0].resource} {flag} checks it",
             severity=Severity.BLOCK if needed else Severity.WARN,
+            evidence=tuple(map(_refusal, refused)),
         )
     yield from _proxies(scope)
     if scope.survey.live and scope.callers and not scope.survey.settings.known and not groups:
@@ -36,10 +37,17 @@ def no_permission(scope: Scope) -> Iterator[Found]:
             "the mesh-wide settings of Istio were not found (ConfigMaps istio and istio-sidecar-injector): its defaults are assumed",
             "see that nothing mesh-wide leaves ports 80 and 443 out of the redirect, if somebody else runs istiod",
             severity=Severity.WARN,
+            evidence=tuple(Evidence(one, (), "not found") for one in _SETTINGS),
         )
 
 
+_SETTINGS = tuple(Ref("ConfigMap", "istio-system", name, "v1") for name in ("istio", "istio-sidecar-injector"))
 _CHOOSE = "install Istio, or choose a cluster that has it: kubectl config get-contexts"
+
+
+def _refusal(denied: Denied) -> Evidence:
+    """The type of objects that was asked for, as the API calls such types, and what the API server said."""
+    return Evidence(Ref("APIResource", denied.namespace, denied.resource, "v1"), (), denied.message)
 
 
 def _said(refused: list[Denied]) -> str:
@@ -65,16 +73,16 @@ def _proxies(scope: Scope) -> Iterator[Found]:
             f"ask for get and create on pods/portforward or pods/exec in namespace {namespace}",
             evidence=tuple(Evidence(one.pod, (), one.reason) for one in unread[:_SHOWN]),
         )
-    silent = {
-        said.pod.namespace
-        for said in scope.survey.proxies.values()
-        if isinstance(said, ProxySnapshot) and said.log_forbidden
-    }
-    for namespace in sorted(silent):
+    silent: dict[str, list[Ref]] = {}
+    for said in scope.survey.proxies.values():
+        if isinstance(said, ProxySnapshot) and said.log_forbidden:
+            silent.setdefault(said.pod.namespace, []).append(said.pod)
+    for namespace, pods in sorted(silent.items()):
         yield Found(
             f"may not read the sidecars' logs in namespace {namespace}: which hosts nameless connections go to may stay unknown",
             f"kubectl auth can-i get pods --subresource=log -n {namespace} checks it",
             severity=Severity.INFO,
+            evidence=tuple(Evidence(pod, (), "its log may not be read") for pod in pods[:_SHOWN]),
         )
 
 
