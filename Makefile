@@ -7,7 +7,7 @@ WORKERS ?= 3
 ISTIO ?= 1.31
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery bench test programs as-root test-cluster lint format build clean
+.PHONY: help demo gallery screencast bench test programs as-root test-cluster lint format build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: $(VENV)/.lab ## the article's three demos, for real, in under a minute
 
 gallery: $(VENV)/.dev ## pictures of all that the tool shows, from the lab, in build/gallery (PNG where there is Chromium)
 	$(BIN)/python -m tests.gallery build/gallery
+
+screencast: $(VENV)/.dev ## record the demo anew, for the README: docs/demo.cast and docs/demo.svg
+	$(BIN)/python -m tests.screencast docs/demo
 
 bench: $(VENV)/.dev ## how fast it is beside kubectl, as a table (docs/speed.md says what is measured)
 	$(BIN)/python -m tests.bench

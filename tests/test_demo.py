@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -32,6 +33,14 @@ def block_of_readme() -> str:
     return found[1]
 
 
+def on_the_screen() -> str:
+    """What the recording shows in the end, without colours, progress, and what is only as wide as a terminal."""
+    rows = (ROOT / "docs" / "demo.cast").read_text().splitlines()[1:]
+    written = "".join(json.loads(row)[2] for row in rows).replace("\r\n", "\n")
+    lines = (line.rpartition("\r\x1b[K")[2] for line in re.sub(r"\x1b\[[\d;]*m", "", written).split("\n"))
+    return "\n".join(lines)
+
+
 def test_the_demo_tells_the_story_and_nothing_was_in_clear() -> None:
     ended = run()
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -45,6 +54,7 @@ def test_the_demo_tells_the_story_and_nothing_was_in_clear() -> None:
     )
     assert re.search(r"\n\d+ requests over TLS, 0 in clear; 0 failed while the sidecar was in place\.\n", told)
     assert set(masked(block_of_readme())) <= set(masked(told))
+    assert set(masked(on_the_screen())) - set(masked(told)) == set(), "make screencast"
 
 
 def test_kept_labs_go_on_until_they_are_told_to_end() -> None:

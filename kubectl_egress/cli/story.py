@@ -239,8 +239,8 @@ class _Brief(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        lines = text.splitlines(keepends=True)
-        self._stream.write("".join(line for line in lines if not line.startswith(DIFF) and line.strip()))
+        plain = ((line, re.sub(r"\x1b\[[\d;]*m", "", line)) for line in text.splitlines(keepends=True))
+        self._stream.write("".join(line for line, shown in plain if not shown.startswith(DIFF) and shown.strip()))
         return len(text)
 
     def flush(self) -> None:
