@@ -392,6 +392,8 @@ class Survey:
     denied: tuple[Denied, ...] = ()
     live: bool = False
     """Whether it came from a cluster, so that a missing proxy is a fact and not an omission."""
+    policies: tuple[Document, ...] = ()
+    """NetworkPolicies of the namespace; read where a guard was asked for."""
     resolved: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Addresses by host name, as the resolver of this machine says, which a pod's may not; what is missing did not resolve."""
 
@@ -469,6 +471,14 @@ AS_BEFORE = Origination()
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """NetworkPolicies that let the callers reach port 80 inside the cluster alone (`--guard`)."""
+
+    networks: tuple[str, ...] = ()
+    """What lies inside beside the pods: CIDRs, found or given."""
+
+
+@dataclass(frozen=True, slots=True)
 class PatchOperation:
     """One operation of a JSON patch (RFC 6902), its address as steps."""
 
@@ -525,6 +535,8 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     fails_closed: Mapping[Ref, bool] = field(default_factory=dict)
     """By workload: whether nothing can leave in clear, by construction."""
+    guarded: frozenset[Ref] = frozenset()
+    """The workloads whose pods a NetworkPolicy keeps from port 80 outside, where the network enforces policies."""
 
     @property
     def blocked(self) -> bool:
@@ -580,6 +592,10 @@ class Verdict:
     reason: str
     fails_closed: bool
     pods: tuple[PodVerdict, ...]
+    closed_by: tuple[str, ...] = ()
+    """What closes it without a sidecar, in words; a guard too, which closes only where the network enforces it."""
+    guarded: bool = False
+    """Whether it has a guard."""
     history: Mapping[str, Any] | None = None
     """What Prometheus says, if it was asked: `summary`, `requests`, `disagreements`, …"""
 

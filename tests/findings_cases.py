@@ -67,7 +67,7 @@ POD = Ref("Pod", NAMESPACE, "shop-1")
 def case(name: str, *bodies: Body, hosts: tuple[Host, ...] | None = None, **survey: Any) -> Case:
     """A case of workloads; `fail_open` is the check's, the rest the survey's."""
     options: dict[str, Any] = {
-        key: survey.pop(key) for key in ("fail_open", "migrating", "origination") if key in survey
+        key: survey.pop(key) for key in ("fail_open", "migrating", "origination", "guard") if key in survey
     }
     return Case(name, lambda: survey_of(*(bodies or (shop(),)), **survey), hosts, options)
 

@@ -10,6 +10,7 @@ from kubectl_egress.model import (
     Body,
     CallSite,
     Endpoint,
+    Guard,
     Host,
     LoggedConnection,
     MeshSettings,
@@ -180,6 +181,10 @@ _TRIGGERS: dict[str, list[Case]] = {
         case("--resolve", scripted(f"curl --resolve httpbin.org:443:10.0.0.1 {URL}")),
         case("--doh-url", scripted(f"curl --doh-url https://dns.example.com/ {URL}"), hosts=(HOST,)),
     ],
+    "guard-cuts": [
+        case("a URL", shop(env={"API": URL, "OTHER": "http://other.example.com/"}), hosts=(HOST,), guard=Guard()),
+        case("seen", guard=Guard(), **live(upstreams=[_passed("93.184.215.14", 80)])),
+    ],
     "not-rolled": [
         case("failed", rolling(conditions=[{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]), live=True),
         case("under way", rolling(replicas=2), live=True),
@@ -255,6 +260,12 @@ _SILENT: dict[str, list[Case]] = {
     ],
     "fails-open": [
         case("another host", scripted(f"curl {URL}; curl --resolve a:1:b https://a.example.com"), hosts=(HOST,))
+    ],
+    "guard-cuts": [
+        case("no guard", shop(env={"API": URL, "OTHER": "http://other.example.com/"}), hosts=(HOST,)),
+        case("inside", shop(env={"API": URL, "OTHER": "http://other.shop.svc/"}), guard=Guard()),
+        case("itself", shop(env={"API": URL, "OTHER": "http://httpbin.org/"}), guard=Guard()),
+        case("443, and a pod", guard=Guard(), **live(upstreams=[_passed("93.184.215.14"), _passed("10.1.2.3", 80)])),
     ],
     "not-rolled": [case("rolled out", rolling(), live=True), case("no Job runs", held("CronJob"), live=True)],
     "https-redirect": [

@@ -28,6 +28,7 @@ BLOCK = [
     "own-trust",
     "client-certificate",
     "fails-open",
+    "guard-cuts",
     "gitops-owned",
     "template-immutable",
     "not-rolled",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubectl_egress import mesh
@@ -86,7 +87,9 @@ def _judge(
         aliases = alias_addresses(pod, host)
         judged.append(judge_pod(host, first[ref], now[ref], Expected.of(host, tuple(aliases)), baseline))
     closed = bool(pods) and all(alias_addresses(pod, host) for pod in pods)
-    return judge(host, workload, judged, closed)
+    addresses = dict.fromkeys(address for pod in pods for address in alias_addresses(pod, host)) if closed else ()
+    verdict = judge(host, workload, judged, closed)
+    return replace(verdict, closed_by=tuple(f"the host alias {address}" for address in addresses))
 
 
 def alias_addresses(pod: Body, host: Host) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +59,22 @@ class Calls:
             "--ipv6", help="With -f: the pods have IPv6 addresses, so that they need an alias of that family too."
         ),
     ] = False
+    guard: Annotated[
+        bool,
+        typer.Option(
+            "--guard",
+            help="Add a NetworkPolicy that lets the callers' pods reach port 80 inside the cluster alone, where no alias can be had.",
+        ),
+    ] = False
+    guard_cidr: Annotated[
+        list[str],
+        typer.Option(
+            "--guard-cidr",
+            metavar="CIDR",
+            help="With --guard: what lies inside the cluster beside its pods, in place of its Service networks; may be repeated.",
+            show_default=False,
+        ),
+    ] = field(default_factory=list)
 
     @property
     def named(self) -> bool:
@@ -86,11 +103,27 @@ class Calls:
             )
         if self.mode not in MODES:
             raise UsageError(f"invalid --mode value ({self.mode})", "it must be full or named")
-        if self.named and (self.origination() or self.hold):
+        if self.guard_cidr and not self.guard:
+            raise UsageError("--guard-cidr goes with --guard", "say --guard, or leave it out")
+        for cidr in self.guard_cidr:
+            check_network(cidr)
+        if self.named and (self.origination() or self.hold or self.guard):
             raise UsageError(
-                "--retries, --route-timeout, --http2, --hold and --alias do not go with --mode named",
+                "--retries, --route-timeout, --http2, --hold, --guard and --alias do not go with --mode named",
                 "with a name alone, the application itself calls the server, as before",
             )
+
+
+def check_network(text: str) -> None:
+    """UsageError for what is no network in the notation of the API, or is everywhere."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        raise UsageError(f"--guard-cidr: {error}", "write it like 10.96.0.0/12 or fd00::/108") from error
+    if not network.prefixlen:
+        raise UsageError(
+            f"--guard-cidr: {text} is everywhere, so that nothing would be guarded", "name the cluster's own networks"
+        )
 
 
 def duration(text: str) -> str:

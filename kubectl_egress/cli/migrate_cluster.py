@@ -17,11 +17,12 @@ from kubectl_egress.cli.output import confirm, say
 from kubectl_egress.cli.sources import check_forced, journals_of, refuse_blind
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
+from kubectl_egress.cluster.guarding import guard_of, with_policies
 from kubectl_egress.cluster.surroundings import services_of
 from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
 from kubectl_egress.errors import EgressError, UnreachableError, UsageError
-from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Host, Plan, ProxyUnread, Ref, Survey, Wait
+from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Guard, Host, Plan, ProxyUnread, Ref, Survey, Wait
 from kubectl_egress.plan import MigrationRequest, baselines, calling, plan_migration
 from kubectl_egress.report.plan import plan_question
 from kubectl_egress.scan import is_identifier
@@ -41,9 +42,14 @@ def migrate_cluster(
     try:
         if calls.alias and len(asked) != 1:
             raise UsageError("--alias is one host's", "name the one host that NAME is to stand for")
-        seen = survey(cluster, hosts=None, places=places)
+        guard = guard_of(cluster, calls.guard_cidr) if calls.guard else None
+
+        def read() -> Survey:
+            found = _with_service(cluster, survey(cluster, hosts=None, places=places), calls.alias)
+            return with_policies(cluster, found) if guard else found
+
+        seen = read()
         refuse_blind(seen)
-        seen = _with_service(cluster, seen, calls.alias)
         sites = inspection.call_sites(seen, places, forced)
         check_forced(forced, sites)
         workloads = _workloads(cluster, choice)
@@ -51,12 +57,12 @@ def migrate_cluster(
         if not wanted:
             say(NOTHING_CALLED)
             return 0
-        plan = make_plan(seen, sites, wanted, workloads, choice, calls)
+        plan = make_plan(seen, sites, wanted, workloads, choice, calls, guard)
         writing = doing.dry_run == "none" and not (output or doing.exit_code)
         if plan.steps and writing and waited_for_others(cluster, seen, plan.hosts):
-            seen = survey(cluster, hosts=None, places=places)
+            seen = read()
             sites = inspection.call_sites(seen, places, forced)
-            plan = make_plan(seen, sites, wanted, workloads, choice, calls)
+            plan = make_plan(seen, sites, wanted, workloads, choice, calls, guard)
         ignored = frozenset(choice.ignore or ())
         if output:
             show_plan(plan, output)
@@ -111,6 +117,7 @@ def make_plan(
     workloads: frozenset[Ref] | None,
     choice: Choice,
     calls: Calls,
+    guard: Guard | None = None,
 ) -> Plan:
     """The plan with its findings; EgressError for a host that nothing asked for calls."""
     if not (calls.named or calls.alias):
@@ -118,7 +125,7 @@ def make_plan(
         short = {one.host for one in journals_of(seen) if one.origination.short_name}
         _check_called([host for host in hosts if host not in short], sites, workloads, seen)
     asked = replace(AS_BEFORE, **calls.origination())
-    found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, origination=asked)
+    found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, origination=asked, guard=guard)
     lease = new_lease()
     request = MigrationRequest(
         hosts=hosts,
@@ -129,6 +136,7 @@ def make_plan(
         workloads=workloads,
         origination=calls.origination(),
         hold=calls.hold,
+        guard=guard,
         named=calls.named,
         baseline=baselines(seen, sites, hosts),
     )
@@ -140,7 +148,7 @@ def make_plan(
     if plan.steps or any(site.url.encrypted for site in left):
         return plan
     # All is done: what would only stand in the way of doing it is of no interest any more.
-    found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, migrating=False)
+    found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, migrating=False, guard=guard)
     return replace(plan, findings=_concerning(found, workloads))
 
 

@@ -18,7 +18,7 @@ from kubectl_egress.cli.options import Files
 from kubectl_egress.cli.output import coloured, emit, say
 from kubectl_egress.cli.sources import check_forced, placed
 from kubectl_egress.errors import EgressError, ManifestError, UsageError
-from kubectl_egress.model import AS_BEFORE, CallSite, Host, Survey
+from kubectl_egress.model import AS_BEFORE, CallSite, Guard, Host, Survey
 from kubectl_egress.plan import FileChange, FilePlan, FileRequest, egress_files, plan_files
 from kubectl_egress.report.colour import diff_coloured
 from kubectl_egress.report.diff import text_diff
@@ -102,9 +102,10 @@ def _plan(namespace: str, given: FileSet, asked: Sequence[Host], choice: Choice,
         given = given.with_more(more)
         survey, sites = given.read(namespace, choice.namespace)
     origination = replace(AS_BEFORE, **calls.origination())
-    found = findings.check(survey, sites, hosts, fail_open=choice.fail_open, origination=origination)
+    guard = Guard(tuple(calls.guard_cidr)) if calls.guard else None
+    found = findings.check(survey, sites, hosts, fail_open=choice.fail_open, origination=origination, guard=guard)
     held = [placed(document, choice.namespace) for document in given.documents]
-    request = FileRequest(hosts, choice.fail_open, calls.ipv6, calls.hold, origination, given.kustomizations)
+    request = FileRequest(hosts, choice.fail_open, calls.ipv6, calls.hold, origination, given.kustomizations, guard)
     return plan_files(given.texts, held, survey, sites, found, request)
 
 

@@ -174,6 +174,7 @@ def survey_documents(documents: Sequence[Document], namespace: str = "", places:
             for document in named
             if document.ref.kind in MESH_KINDS or (document.ref.kind == "Service" and is_ours(document.body))
         ),
+        policies=tuple(document for document in named if document.ref.kind == "NetworkPolicy"),
     )
 
 

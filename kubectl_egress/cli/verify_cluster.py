@@ -16,7 +16,7 @@ from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError
 from kubectl_egress.model import Host, Judgement, Ref, Survey, Verdict
 from kubectl_egress.urls import parse_host
-from kubectl_egress.verify import Baseline
+from kubectl_egress.verify import Baseline, with_closing, without_bystanders
 
 Say = Callable[[str], None]
 
@@ -70,7 +70,11 @@ def _verdicts(cluster: Cluster, hosts: Sequence[Host], asked: Asked, window: flo
     refuse_blind(seen)
     before = {journal.host: Baseline.of(journal.baseline) for journal in journals_of(seen)}
     pairs = _pairs(seen, hosts)
-    found = observe(cluster, pairs, window, say, latency=True, baselines=before)
+    observed = observe(cluster, pairs, window, say, latency=True, baselines=before)
+    sites = inspection.call_sites(seen)
+    found = without_bystanders(
+        [with_closing(one, seen, journals_of(seen), sites) for one in observed], journals_of(seen), sites
+    )
     if not asked.history.prometheus:
         return found
     return _with_history(cluster, seen.namespace, found, asked.history)

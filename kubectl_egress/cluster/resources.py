@@ -63,6 +63,8 @@ _CORE = (
     ApiResource("v1", "secrets", "Secret"),
     ApiResource("v1", "namespaces", "Namespace", False, ("ns",)),
     ApiResource("v1", "events", "Event", True, ("ev",)),
+    ApiResource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy", True, ("netpol",), "networkpolicy"),
+    ApiResource("networking.k8s.io/v1", "servicecidrs", "ServiceCIDR", False),  # stable since Kubernetes 1.33
 )
 # Short names as in Istio's own resource definitions (manifests/charts/base).
 _MESH = (

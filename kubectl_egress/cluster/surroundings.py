@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 
 from kubectl_egress import kinds
 from kubectl_egress.cluster.cluster import Cluster
-from kubectl_egress.cluster.lists import CONFIG_MAPS, NAMESPACES, Read, denial, document, listed, side_by_side, together
+from kubectl_egress.cluster.lists import (
+    CONFIG_MAPS,
+    NAMESPACES,
+    Read,
+    built_in,
+    denial,
+    document,
+    listed,
+    side_by_side,
+    together,
+)
 from kubectl_egress.cluster.resources import MESH_GROUP, ApiResource
 from kubectl_egress.cluster.settings import REVISION_LABEL, SYSTEM_NAMESPACE, config_map_names, mesh_settings
 from kubectl_egress.errors import EgressError, ForbiddenError, NotFoundError
@@ -76,13 +86,25 @@ def services_of(cluster: Cluster, namespace: str, names: Iterable[str]) -> tuple
     return tuple(found)
 
 
-def short_names(journals: Iterable[Document]) -> tuple[str, ...]:
-    """The Services through which migrated hosts can be called; a journal that cannot be read says nothing here."""
-    found = []
+def recorded_besides(cluster: Cluster, journals: Iterable[Document]) -> Read:
+    """The Services and NetworkPolicies that migrations have made. A journal that cannot be read says nothing here."""
+    refs: list[Ref] = []
     for one in journals:
         with contextlib.suppress(EgressError):
-            found.append(from_config_map(one.body).origination.short_name)
-    return tuple(name for name in found if name)
+            refs += [record.ref for record in from_config_map(one.body).mesh if record.ref.kind in _BESIDES]
+    return together(_get(cluster, ref) for ref in dict.fromkeys(refs))
+
+
+_BESIDES = ("Service", "NetworkPolicy")
+
+
+def _get(cluster: Cluster, ref: Ref) -> Read:
+    try:
+        return Read((cluster.get(ref),))
+    except NotFoundError:
+        return Read()
+    except ForbiddenError as error:
+        return Read(denied=(denial("get", built_in(ref.kind).full_name, ref.namespace, error),))
 
 
 def mesh_of(cluster: Cluster, namespace: str | None) -> Read:

@@ -17,11 +17,10 @@ from kubectl_egress.cluster.surroundings import (
     journals_and_others,
     mesh_of,
     namespaces_of,
+    recorded_besides,
     revision_asked,
     revision_injected,
-    services_of,
     settings_of,
-    short_names,
 )
 from kubectl_egress.cluster.targets import Selection, Target, select
 from kubectl_egress.errors import NotFoundError
@@ -81,17 +80,17 @@ def assembled(cluster: Cluster, found: Found, namespace: str, asking: Asking | N
     grouped = owners.pods_by_workload(found.pods, owners.parents(found.between))
     workloads = tuple(Workload(one, grouped.get(one.ref, ())) for one in found.workloads)
     journals, config_maps = journals_and_others(found.config_maps)
-    services = services_of(cluster, namespace, short_names(journals)) if namespace else ()
+    besides = recorded_besides(cluster, journals)
     return Survey(
         namespace=namespace,
         workloads=workloads,
         config_maps=config_maps,
         namespaces={body["metadata"]["name"]: body for body in found.namespaces},
-        mesh_objects=(*(document(body) for body in found.mesh), *services),
+        mesh_objects=tuple(document(body) for body in (*found.mesh, *besides.items)),
         journals=journals,
         settings=found.settings,
         proxies=_proxies(cluster, workloads, asking) if asking else {},
-        denied=found.denied,
+        denied=(*found.denied, *besides.denied),
         live=True,
     )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kubectl_egress import mesh, paths
+from kubectl_egress.findings.guarding import ENFORCED, useless
 from kubectl_egress.findings.scope import Caller, Found, Scope
 from kubectl_egress.findings.settings import command_lines, has_option
-from kubectl_egress.model import Host, ProxySnapshot, Ref, Steps
+from kubectl_egress.model import Host, ProxySnapshot, Ref, Severity, Steps
 
 HOSTS_FILE = "/etc/hosts"
 _RESOLVERS = ("--resolve", "--connect-to", "--doh-url", "--dns-servers")
@@ -96,9 +98,20 @@ def _normal(mount: Mapping[str, Any]) -> str:
 
 
 def fails_open(scope: Scope) -> Iterator[Found]:
-    """Failing closed cannot be had: a hosts file has no wildcards, or the mesh resolves unknown hosts by itself."""
-    if scope.fail_open:
-        return
+    """Failing closed cannot be had: a hosts file has no wildcards, or the mesh resolves unknown hosts by itself.
+
+    Under a guard, that is only said.
+    """
+    for found in () if scope.fail_open else _past_the_alias(scope):
+        yield (
+            found
+            if scope.guard is None
+            else replace(found, remedy=f"{ENFORCED}: try it, as docs/guard.md says", severity=Severity.WARN)
+        )
+    yield from useless(scope)
+
+
+def _past_the_alias(scope: Scope) -> Iterator[Found]:
     remedy = (
         "migrate with --fail-open if a request in clear is acceptable when the sidecar is gone, or leave it on https"
     )

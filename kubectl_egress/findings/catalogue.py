@@ -11,7 +11,7 @@ from kubectl_egress.findings.evidence import evidence_of
 from kubectl_egress.findings.row import Row
 from kubectl_egress.findings.rows import ROWS
 from kubectl_egress.findings.scope import Found, Scope, make_scope
-from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Host, Origination, Severity, Survey
+from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Guard, Host, Origination, Severity, Survey
 
 _BY_CODE = {row.code: row for row in ROWS}
 _RANK = {severity: rank for rank, severity in enumerate((Severity.BLOCK, Severity.WARN, Severity.INFO))}
@@ -35,14 +35,16 @@ def check(
     fail_open: bool = False,
     migrating: bool = True,
     origination: Origination = AS_BEFORE,
+    guard: Guard | None = None,
 ) -> tuple[Finding, ...]:
     """What a user has to know before the hosts are migrated, each once: the worst first, then by code and workload.
 
     `hosts` None: every external host that a call site reaches with encryption. `fail_open`: without the host alias, so
     that what would only keep the alias from working is none. `migrating` False: the state alone is of interest
-    (`inspect` of what is done, `verify`), not whether a change could be made. `origination`: what was asked of the sidecar.
+    (`inspect` of what is done, `verify`), not whether a change could be made. `origination`: what was asked of the sidecar;
+    `guard`: what of NetworkPolicies.
     """
-    scope = make_scope(survey, sites, hosts, fail_open=fail_open, origination=origination)
+    scope = make_scope(survey, sites, hosts, fail_open=fail_open, origination=origination, guard=guard)
     found = {_finding(row, one, scope) for row in ROWS if migrating or not row.changes for one in row.check(scope)}
     return tuple(sorted(found, key=_order))
 

@@ -6,6 +6,7 @@ from kubectl_egress.findings import (
     access,
     aliases,
     application,
+    guarding,
     interception,
     mesh_conflicts,
     ownership,
@@ -167,8 +168,20 @@ ROWS = (
         "a command does (curl --resolve, --connect-to, --doh-url).",
         "A migration fails closed because the application's own resolver leads nowhere. Where it does not, a pod without its "
         "sidecar sends in clear.",
-        "Migrate the hosts by name; or accept it by name, with --fail-open.",
+        "Migrate the hosts by name; or accept it by name, with --fail-open. With --guard, a NetworkPolicy keeps the pods from "
+        "port 80 outside the cluster, unless another policy lets them go there.",
         aliases.fails_open,
+    ),
+    Row(
+        "guard-cuts",
+        BLOCK,
+        "the guard would cut off calls that the workload makes in clear today",
+        "With --guard: a URL http://OTHER in the workload, or connections of its sidecar to port 80 of a public address.",
+        "The guard lets its pods reach port 80 inside the cluster alone; these calls would fail from then on.",
+        "Migrate those hosts too, or leave --guard out.",
+        by_caller(guarding.guard_cuts),
+        ignorable=True,
+        changes=True,
     ),
     Row(
         "gitops-owned",

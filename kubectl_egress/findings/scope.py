@@ -14,6 +14,7 @@ from kubectl_egress.model import (
     CallSite,
     Document,
     Evidence,
+    Guard,
     Host,
     Origination,
     ProxySnapshot,
@@ -109,6 +110,8 @@ class Scope:
     origination: Origination = AS_BEFORE
     everything: bool = False
     """Whether no host was asked for in particular."""
+    guard: Guard | None = None
+    """What was asked for by `--guard`."""
 
     @cached_property
     def callers(self) -> tuple[Caller, ...]:
@@ -243,6 +246,7 @@ def make_scope(
     *,
     fail_open: bool,
     origination: Origination = AS_BEFORE,
+    guard: Guard | None = None,
 ) -> Scope:
     """Sort the survey; `hosts` None means every external host that somebody calls with encryption."""
     everything = hosts is None
@@ -250,7 +254,7 @@ def make_scope(
         domain = survey.settings.cluster_domain
         called = {site.host for site in sites if is_call(site) and external(site.host.name, domain)}
         hosts = sorted(called)
-    return Scope(survey, tuple(sites), tuple(dict.fromkeys(hosts)), fail_open, origination, everything)
+    return Scope(survey, tuple(sites), tuple(dict.fromkeys(hosts)), fail_open, origination, everything, guard)
 
 
 def is_call(site: CallSite) -> bool:

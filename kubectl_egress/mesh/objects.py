@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from kubectl_egress.errors import EgressError
-from kubectl_egress.model import AS_BEFORE, MANAGED_BY, MANAGED_BY_LABEL, Body, Host, Origination
+from kubectl_egress.model import AS_BEFORE, MANAGED_BY, MANAGED_BY_LABEL, Body, Host, Origination, Ref
 
 API_VERSION = "networking.istio.io/v1beta1"  # served by every Istio from 1.18 to 1.31; v1 only from 1.22 on
 SUBSET = "kubectl-egress"  # a name that no rule of anybody else has: the subsets of all rules of a host are merged
@@ -82,13 +82,23 @@ def object_name(host: Host) -> str:
 
     Raises EgressError for a host name that Kubernetes and Istio refuse.
     """
-    name = f"egress.wildcard.{host.name[2:]}" if host.wildcard else f"egress-{host.name}"
-    if len(name) > _NAME_LENGTH:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:10]
-        name = f"{name[: _NAME_LENGTH - 11].rstrip('.-')}-{digest}"
+    name = _short_enough(f"egress.wildcard.{host.name[2:]}" if host.wildcard else f"egress-{host.name}")
     if not _NAME.fullmatch(name):
         raise EgressError(f"Istio takes no host named {host.name!r}", "leave this host out")
     return name
+
+
+def guard_name(host: Host, workload: Ref) -> str:
+    """The name of a workload's NetworkPolicy, `egress-httpbin.org.deployment.curl`: undoing one host leaves the others' alone."""
+    return _short_enough(f"{object_name(host)}.{workload.kind.lower()}.{workload.name}")
+
+
+def _short_enough(name: str) -> str:
+    """What is too long is cut, and ends in a hash."""
+    if len(name) <= _NAME_LENGTH:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+    return f"{name[: _NAME_LENGTH - 11].rstrip('.-')}-{digest}"
 
 
 def tls_settings(host: Host) -> dict[str, Any]:

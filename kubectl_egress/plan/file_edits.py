@@ -16,6 +16,7 @@ from kubectl_egress.model import (
     Document,
     Edit,
     Finding,
+    Guard,
     Host,
     Origination,
     Plan,
@@ -25,10 +26,11 @@ from kubectl_egress.model import (
     Survey,
     Workload,
 )
+from kubectl_egress.plan.addresses import taken_addresses
 from kubectl_egress.plan.file_objects import step_of, write_objects
 from kubectl_egress.plan.holding import PROXY_CONFIG, held
-from kubectl_egress.plan.migration import taken_addresses
-from kubectl_egress.plan.objects import tls_ports, wanted_objects
+from kubectl_egress.plan.network_guards import calling, guards, kept
+from kubectl_egress.plan.objects import MeshChange, tls_ports, wanted_objects
 from kubectl_egress.urls import apply_edits
 
 Address = tuple[int, Steps]
@@ -46,6 +48,8 @@ class FileRequest:
     """Whether the applications are to start after their proxies."""
     origination: Origination = AS_BEFORE
     kustomizations: tuple[Kustomization, ...] = ()
+    guard: Guard | None = None
+    """What NetworkPolicies are to let the callers' pods reach; None: none are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +92,7 @@ def plan_files(
     updates = list(_updates(texts, changed, documents))
     steps: list[Step] = []
     for host in request.hosts:
-        objects = tuple(
-            wanted_objects(
-                host,
-                survey,
-                aliases.get(host, ()),
-                (".",),
-                fail_open=request.fail_open,
-                origination=request.origination,
-                tls_ports=tls_ports(host, sites),
-            )
-        )
+        objects = _objects(host, survey, sites, aliases.get(host, ()), request)
         steps += [step_of(one) for one in objects if one.before != one.after]
         write_objects(host, objects, chosen, documents, request.kustomizations, changed)
     plan = Plan(
@@ -111,9 +105,27 @@ def plan_files(
         ),
         findings=tuple(findings),
         fails_closed={site.workload: not request.fail_open for site in chosen},
+        guarded=calling(chosen) if request.guard else frozenset(),
     )
     files = (FileChange(file, texts.get(file), text) for file, text in changed.items() if texts.get(file) != text)
     return FilePlan(plan, tuple(files))
+
+
+def _objects(
+    host: Host, survey: Survey, sites: Sequence[CallSite], aliases: Sequence[str], request: FileRequest
+) -> tuple[MeshChange, ...]:
+    """What the host needs, in the order in which it may be applied."""
+    objects = wanted_objects(
+        host,
+        survey,
+        aliases,
+        (".",),
+        fail_open=request.fail_open,
+        origination=request.origination,
+        tls_ports=tls_ports(host, sites),
+    )
+    callers = calling(site for site in sites if site.server == host)
+    return (*objects, *(guards(host, survey, callers, request.guard) if request.guard else kept(host, survey)))
 
 
 def _edit_templates(

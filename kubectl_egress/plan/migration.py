@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kubectl_egress import kinds, mesh
+from kubectl_egress import kinds
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import CallerRecord, Journal, Lease, MeshRecord, from_config_map, is_journal
 from kubectl_egress.model import (
@@ -15,6 +15,7 @@ from kubectl_egress.model import (
     Body,
     CallSite,
     Finding,
+    Guard,
     Host,
     Origination,
     Plan,
@@ -25,10 +26,12 @@ from kubectl_egress.model import (
     Wait,
     Workload,
 )
+from kubectl_egress.plan.addresses import alias_addresses
 from kubectl_egress.plan.callers import CallerChange, change_caller
 from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import closing_step, opening_step
 from kubectl_egress.plan.naming import named_objects
+from kubectl_egress.plan.network_guards import calling, guards
 from kubectl_egress.plan.objects import MeshChange, tls_ports, wanted_objects
 from kubectl_egress.plan.patches import patch_between
 from kubectl_egress.scan import is_aside
@@ -52,6 +55,8 @@ class MigrationRequest:
     """Whether the mesh is to know the hosts by name, and no more."""
     hold: bool = False
     """Whether the applications are to start after their proxies."""
+    guard: Guard | None = None
+    """What NetworkPolicies are to let the callers' pods reach; None: none are written."""
     baseline: Mapping[Host, Mapping[str, object]] = field(default_factory=dict)
     """By host: what the proxies said before, for the journal."""
 
@@ -103,6 +108,7 @@ def plan_migration(
         ),
         findings=tuple(findings),
         fails_closed=_fails_closed(survey, chosen, request),
+        guarded=calling(chosen) if request.guard else frozenset(),
     )
 
 
@@ -156,7 +162,9 @@ def _wanted(
         origination=_origination(known, request),
         tls_ports=tls_ports(host, sites),
     )
-    return tuple(changes)
+    mine = [site for site in sites if site.server == host and _asked(site.workload, request)]
+    guarded = guards(host, survey, calling(mine), request.guard) if request.guard else ()
+    return (*changes, *guarded)
 
 
 def _origination(known: Journal | None, request: MigrationRequest) -> Origination:
@@ -171,38 +179,9 @@ def _asked(workload: Ref, request: MigrationRequest) -> bool:
 def _aliases(
     survey: Survey, journals: Mapping[Host, Journal], request: MigrationRequest
 ) -> Mapping[Host, tuple[str, ...]]:
-    """The addresses to which the names are to lead: the journals' own, or free ones; an address is one host's alone."""
     if request.fail_open:
         return dict.fromkeys(request.hosts, ())
-    taken = set(taken_addresses(survey))
-    found = {}
-    for host in request.hosts:
-        known = journals.get(host)
-        first = (known and known.alias) or mesh.alias_address(host, taken)
-        taken.add(first)
-        found[host] = (first, mesh.alias_address_v6(first)) if has_ipv6(survey) else (first,)
-    return found
-
-
-def taken_addresses(survey: Survey) -> frozenset[str]:
-    """Every address that a host alias, an entry or a journal of the survey uses already."""
-    found = {journal.alias for journal in (from_config_map(doc.body) for doc in survey.journals)}
-    for workload in survey.workloads:
-        template = kinds.pod_template(workload.document.body) or {}
-        found.update(entry.get("ip", "") for entry in (template.get("spec") or {}).get("hostAliases") or ())
-    for document in survey.mesh_objects:
-        found.update(document.body.get("spec", {}).get("addresses") or ())
-    return frozenset(found)
-
-
-def has_ipv6(survey: Survey) -> bool:
-    """Whether a pod of the survey has an IPv6 address: its resolver then needs an alias for that family too."""
-    return any(
-        ":" in entry.get("ip", "")
-        for workload in survey.workloads
-        for pod in workload.pods
-        for entry in pod.get("status", {}).get("podIPs") or ()
-    )
+    return alias_addresses(request.hosts, survey, journals)
 
 
 def _caller(

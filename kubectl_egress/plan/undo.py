@@ -140,6 +140,7 @@ def _callers(undone: Sequence[CallerUndo], survey: Survey) -> Iterator[Step]:
 def _undo_mesh(record: MeshRecord, survey: Survey, journal: Journal) -> tuple[Step | None, Finding | None]:
     document = next((one for one in survey.mesh_objects if one.ref == record.ref), None)
     if document is None:
+        _refuse_hidden(record.ref, survey)
         return None, None
     if record.before is None:
         if (document.body["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) != MANAGED_BY:
@@ -152,6 +153,17 @@ def _undo_mesh(record: MeshRecord, survey: Survey, journal: Journal) -> tuple[St
         return None, finding
     title = "as it was before the migration took it over"
     return Step(0, Action.UPDATE, record.ref, title, before=document.body, after=after, patch=patch), finding
+
+
+def _refuse_hidden(ref: Ref, survey: Survey) -> None:
+    """EgressError for an object that may be there, and may not be read: it would be left, and nobody would know of it."""
+    stem = ref.kind.lower().removesuffix("y")
+    for denied in survey.denied:
+        if denied.namespace == ref.namespace and denied.resource.partition(".")[0] in (f"{stem}s", f"{stem}ies"):
+            raise EgressError(
+                f"{ref.kind} {ref.name} of the migration may not be read: {denied.message}; nothing was changed",
+                f"kubectl auth can-i {denied.verb} {denied.resource} -n {ref.namespace} checks the permission",
+            )
 
 
 def _reverted(current: Body, before: Body, after: Body) -> tuple[Body, tuple[Steps, ...]]:

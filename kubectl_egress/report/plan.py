@@ -129,12 +129,17 @@ def _skip(skip: Skip) -> str:
 
 
 def _closing(plan: Plan) -> str:
-    return "".join(_closed(ref, closed) for ref, closed in sorted(plan.fails_closed.items()))
+    return "".join(_closed(ref, closed, ref in plan.guarded) for ref, closed in sorted(plan.fails_closed.items()))
 
 
-def _closed(ref: Ref, closed: bool) -> str:
+def _closed(ref: Ref, closed: bool, guarded: bool) -> str:
     if closed:
         return f"{short_name(ref)} fails closed: without its sidecar a request fails, and none leaves in clear.\n"
+    if guarded:
+        return (
+            f"{short_name(ref)} is guarded: without its sidecar a request leaves in clear only if the cluster's network "
+            "does not enforce NetworkPolicies.\n"
+        )
     return f"{short_name(ref)} FAILS OPEN: without its sidecar requests leave the pod in clear.\n"
 
 
@@ -150,7 +155,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "skipped": [{**site_document(skip.site), "reason": urls.shown(skip.reason)} for skip in plan.skipped],
         "findings": [finding_document(finding) for finding in plan.findings],
         "workloads": [
-            {"workload": reference(ref), "failsClosed": closed} for ref, closed in sorted(plan.fails_closed.items())
+            {"workload": reference(ref), "failsClosed": closed, **({"guarded": True} if ref in plan.guarded else {})}
+            for ref, closed in sorted(plan.fails_closed.items())
         ],
     }
 

@@ -15,7 +15,7 @@ from kubectl_egress.report.diff import body_diff
 from kubectl_egress.report.names import short_name
 from kubectl_egress.report.pages import page
 from kubectl_egress.report.table import one_line
-from kubectl_egress.report.verify import latency_of
+from kubectl_egress.report.verify import fails, latency_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "host": str(verdict.host),
         "verdict": str(verdict.judgement),
         "reason": urls.shown(one_line(verdict.reason)),
-        "fails": "closed" if verdict.fails_closed else "open",
+        "fails": fails(verdict),
         "requests": sum(verdict.by_code.values()),
         "codes": ", ".join(f"{code}×{count}" for code, count in verdict.by_code.items()),
         "latency": {key: _milliseconds(value) for key, value in latency_of(verdict).items()},

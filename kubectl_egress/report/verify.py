@@ -37,12 +37,17 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
         short_name(verdict.workload),
         str(verdict.host),
         str(verdict.judgement),
-        "closed" if verdict.fails_closed else "open",
+        fails(verdict),
         str(sum(verdict.by_code.values())),
         ",".join(f"{code}×{count}" for code, count in verdict.by_code.items()),
         *(_milliseconds(latency[key]) for key in ("p50", "p95", "p99")),
         f"{good}/{len(verdict.pods)}",
     )
+
+
+def fails(verdict: Verdict) -> str:
+    """How it fails without a sidecar, in a word: closed, open, or guarded (open, where no network policy is enforced)."""
+    return "closed" if verdict.fails_closed else "guarded" if verdict.guarded else "open"
 
 
 def _milliseconds(value: float | None) -> str:
@@ -53,6 +58,9 @@ def _reasons(verdict: Verdict, wide: bool) -> list[str]:
     lines = []
     if verdict.judgement is not Judgement.VERIFIED and verdict.reason:
         lines.append(_reason(str(verdict.judgement), f"{short_name(verdict.workload)}, {verdict.host}", verdict.reason))
+    if wide and verdict.closed_by:
+        about = f"{short_name(verdict.workload)}, {verdict.host}"
+        lines.append(_reason(fails(verdict), about, f"by {', and by '.join(verdict.closed_by)}"))
     for pod in verdict.pods if wide else ():
         lines.append(_reason(str(pod.judgement), f"pod/{pod.pod.name}", pod.reason))
         lines += [f"{'':12}  {compared}\n" for compared in _compared(pod)]
@@ -132,6 +140,7 @@ def item_document(verdict: Verdict) -> dict[str, Any]:
         "verdict": str(verdict.judgement),
         "reason": urls.shown(verdict.reason),
         "failsClosed": verdict.fails_closed,
+        "closedBy": list(verdict.closed_by),
         "requests": {"total": sum(verdict.by_code.values()), "byCode": dict(verdict.by_code)},
         "latencyMs": dict(latency_of(verdict)),
         "pods": [_pod_document(pod) for pod in verdict.pods],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kubectl_egress.mesh import object_name
-from kubectl_egress.model import Host
+from kubectl_egress.model import Body, Host
+from kubectl_egress.policies import guard_policy
 from tests.scene import HOST, Scene, until
 
 pytestmark = pytest.mark.cluster
@@ -33,5 +34,38 @@ def test_flags_are_taken_and_a_name_alone_changes_no_caller(scene: Scene) -> Non
     assert (route["retries"]["attempts"], route["timeout"]) == (2, "5s")
     recorder.healthy()
     scene.undo()
+    assert scene.state() == before
+    assert scene.counters().in_clear == 0
+
+
+@pytest.mark.any_istio
+def test_a_guard_is_as_it_was_written_knows_the_service_network_and_goes_again(scene: Scene) -> None:
+    recorder = scene.deploy()
+    recorder.healthy()
+    before = scene.state()
+
+    def guards() -> list[Body]:
+        return list(scene.cluster.list("networking.k8s.io/v1", "networkpolicies", scene.namespace))
+
+    run = scene.egress("migrate", HOST, "--guard", "-y")
+    assert run.status == 0, run
+    (guard,) = guards()
+    (cidr,) = (one["spec"]["cidrs"][0] for one in scene.cluster.list("networking.k8s.io/v1", "servicecidrs", None))
+    wanted = guard_policy(guard["metadata"]["name"], scene.namespace, {"matchLabels": {"app": "caller"}}, [cidr])
+    assert guard["spec"] == wanted["spec"]
+    assert scene.egress("list", "--exit-code").status == 0, "nothing has drifted"
+    again = scene.egress("migrate", HOST, "--guard", "-y")
+    assert (again.status, again.out) == (0, "Nothing to do.\n"), again
+    recorder.healthy()
+    scene.undo()
+    assert guards() == []
+    assert scene.state() == before
+
+    opening = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}
+    head = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+    scene.create({**head, "metadata": {"name": "open", "namespace": scene.namespace}, "spec": opening})
+    refused = scene.egress("migrate", HOST, "--guard", "-y")
+    assert refused.status == 3, refused
+    assert "NetworkPolicy open lets its pods reach port 80 of everywhere" in refused.out
     assert scene.state() == before
     assert scene.counters().in_clear == 0
