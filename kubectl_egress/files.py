@@ -76,13 +76,14 @@ def _text(file: str, stdin: BinaryIO) -> str:
 
 
 def write(path: str, text: str) -> None:
-    """Replace a file's content, or make the file: all of it or nothing. Mode and symbolic links stay.
+    """Replace a file's content, or make the file and its directories: all of it or nothing. Mode and symbolic links stay.
 
     ManifestError if the directory or the file cannot be written.
     """
     target = Path(os.path.realpath(path))
     beside = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         beside = Path(name)

@@ -18,7 +18,8 @@ from kubectl_egress.errors import RefusedError, UsageError
 if TYPE_CHECKING:
     from kubectl_egress.model import Plan
 
-FORMATS = ("json", "yaml", "plan")
+OVERLAY = "kustomize"
+FORMATS = ("json", "yaml", "plan", OVERLAY)
 DRY_RUNS = ("none", "client", "server")
 NOTHING_CALLED = "Nothing to do: no external host is called over https.\n"
 
@@ -123,6 +124,8 @@ def migrate(
         from kubectl_egress.cli.migrate_files import migrate_files
 
         return migrate_files(hosts or [], choice, doing, calls, files, output)
+    if output == OVERLAY:
+        raise UsageError("-o kustomize goes with -f", "give the directory of the kustomization on which it is to build")
     if doing.write:
         raise UsageError("--write goes with -f", "without -f, the cluster is changed, after a question")
     from kubectl_egress.cli.migrate_cluster import migrate_cluster

@@ -12,14 +12,14 @@ from kubectl_egress import files as disk
 from kubectl_egress import findings, inspection, manifests
 from kubectl_egress.cli.calls import Calls
 from kubectl_egress.cli.file_sets import FileSet, chart_advice, read_file_set
-from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blocked, show_plan
+from kubectl_egress.cli.migrate import NOTHING_CALLED, OVERLAY, Choice, Doing, refuse_blocked, show_plan
 from kubectl_egress.cli.near import by_name, check_called
 from kubectl_egress.cli.options import Files
 from kubectl_egress.cli.output import coloured, emit, say
 from kubectl_egress.cli.sources import check_forced, placed
 from kubectl_egress.errors import EgressError, ManifestError, UsageError
 from kubectl_egress.model import AS_BEFORE, CallSite, Guard, Host, Survey
-from kubectl_egress.plan import FileChange, FilePlan, FileRequest, egress_files, plan_files
+from kubectl_egress.plan import FileChange, FilePlan, FileRequest, egress_files, is_overlay, overlay_files, plan_files
 from kubectl_egress.report.colour import diff_coloured
 from kubectl_egress.report.diff import text_diff
 from kubectl_egress.report.findings import findings_text
@@ -39,14 +39,14 @@ def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, calls: Cal
     if not plans:
         say(NOTHING_CALLED)
         return 0
-    changes = _together(plans)
+    changes = _overlays(plans, given, choice) if output == OVERLAY else _together(plans)
     for one in plans:
-        if output:
+        if output not in ("", OVERLAY):
             show_plan(one.plan, output)
         _say_what_is_left(one)
         refuse_blocked(one.plan, frozenset(choice.ignore or ()))
     _say_unread(plans, given.texts)
-    if not output:
+    if output in ("", OVERLAY):
         if doing.write:
             _refuse_generated(changes)
         _show_or_write(changes, doing.write)
@@ -122,6 +122,23 @@ def _earlier(hosts: Sequence[Host], sites: Sequence[CallSite], given: FileSet) -
     return {one.file: one.text for one in disk.read(there, False, sys.stdin.buffer)} if there else {}
 
 
+def _overlays(plans: Sequence[FilePlan], given: FileSet, choice: Choice) -> list[FileChange]:
+    """Files of overlays in place of the plans' own; ManifestError for a directory that somebody else has filled."""
+    documents = [placed(document, choice.namespace) for document in given.documents]
+    made = [one for plan in plans for one in overlay_files(plan, documents, given.kustomizations, given.texts)]
+    twice = sorted({one.file for one in made if sum(other.file == one.file for other in made) > 1})
+    if twice:
+        raise EgressError(f"{twice[0]} would be of two namespaces", "give -f and -n for one of them")
+    present = [one.file for one in made if os.path.exists(one.file)]
+    there = {one.file: one.text for one in disk.read(present, False, sys.stdin.buffer)}
+    for file, text in there.items():
+        if os.path.basename(file) in manifests.FILE_NAMES and not is_overlay(text):
+            raise ManifestError(
+                f"{file} is there already, and not an overlay of this tool", "move it away, and run this again"
+            )
+    return [replace(one, before=there.get(one.file)) for one in made if there.get(one.file) != one.after]
+
+
 def _together(plans: Sequence[FilePlan]) -> list[FileChange]:
     """The changes of all namespaces; EgressError where two of them want to change one file."""
     changes = [change for one in plans for change in one.files]
@@ -147,7 +164,7 @@ def _say_unread(plans: Sequence[FilePlan], texts: Mapping[str, str]) -> None:
     changed = {change.file: change.after for one in plans for change in one.files}
     left = {(skip.site.file, skip.site.line) for one in plans for skip in one.plan.skipped}
     for file, text in {**texts, **changed}.items():
-        for url in find_urls(text):
+        for url in find_urls(text) if not is_overlay(text) else ():
             start = text.rfind("\n", 0, url.start) + 1
             line = text.count("\n", 0, url.start) + 1
             if not (url.encrypted and url.host in hosts) or text[start : url.start].lstrip().startswith("#"):

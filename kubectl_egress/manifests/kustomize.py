@@ -36,8 +36,16 @@ class Kustomization:
     @property
     def paths(self) -> tuple[str, ...]:
         """The files and directories that it takes in, as paths from where we are; those of the network too."""
+        return self._named(*_TAKES_IN)
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Those of them that hold whole objects, and not patches."""
+        return self._named("resources", "bases", "components")
+
+    def _named(self, *fields: str) -> tuple[str, ...]:
         named: list[str] = []
-        for field in _TAKES_IN:
+        for field in fields:
             for entry in self.body.get(field) or ():
                 path = entry.get("path") if isinstance(entry, Mapping) else entry
                 if isinstance(path, str) and "\n" not in path:

@@ -6,6 +6,7 @@ from kubectl_egress.plan.by_hand import Command, by_hand
 from kubectl_egress.plan.calling import baselines, calling
 from kubectl_egress.plan.file_edits import FileChange, FilePlan, FileRequest, plan_files
 from kubectl_egress.plan.migration import MigrationRequest, plan_migration
+from kubectl_egress.plan.overlays import is_overlay, overlay_files
 from kubectl_egress.plan.own_files import egress_files
 from kubectl_egress.plan.undo import plan_undo
 
@@ -19,6 +20,8 @@ __all__ = [
     "by_hand",
     "calling",
     "egress_files",
+    "is_overlay",
+    "overlay_files",
     "plan_files",
     "plan_migration",
     "plan_undo",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kubectl_egress import kinds, manifests, mesh, paths
 from kubectl_egress.errors import ManifestError
@@ -29,7 +29,7 @@ from kubectl_egress.model import (
 from kubectl_egress.plan.addresses import taken_addresses
 from kubectl_egress.plan.file_objects import step_of, write_objects
 from kubectl_egress.plan.holding import PROXY_CONFIG, held
-from kubectl_egress.plan.network_guards import calling, guards, kept
+from kubectl_egress.plan.network_guards import callers_by, guards, kept
 from kubectl_egress.plan.objects import MeshChange, tls_ports, wanted_objects
 from kubectl_egress.urls import apply_edits
 
@@ -62,11 +62,23 @@ class FileChange:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentChange:
+    """One object of the manifests as it was read, and as it is to be."""
+
+    document: Document
+    after: Body
+
+
+@dataclass(frozen=True, slots=True)
 class FilePlan:
-    """The plan, and what it means for each file."""
+    """The plan, and what it means for each file, or for each object."""
 
     plan: Plan
     files: tuple[FileChange, ...]
+    documents: tuple[DocumentChange, ...] = ()
+    """Workloads and ConfigMaps that change."""
+    objects: Mapping[Host, tuple[MeshChange, ...]] = field(default_factory=dict)
+    """What each host needs, in the order in which it may be applied; what fits as it is, too."""
 
 
 def plan_files(
@@ -91,24 +103,24 @@ def plan_files(
     _edit_templates(chosen, survey, aliases, request, changed)
     updates = list(_updates(texts, changed, documents))
     steps: list[Step] = []
-    for host in request.hosts:
-        objects = _objects(host, survey, sites, aliases.get(host, ()), request)
-        steps += [step_of(one) for one in objects if one.before != one.after]
-        write_objects(host, objects, chosen, documents, request.kustomizations, changed)
+    objects = {host: _objects(host, survey, sites, aliases.get(host, ()), request) for host in request.hosts}
+    for host, wanted in objects.items():
+        steps += [step_of(one) for one in wanted if one.before != one.after]
+        write_objects(host, wanted, chosen, documents, request.kustomizations, changed)
     plan = Plan(
         hosts=request.hosts,
         namespace=survey.namespace,
         # the order in which they may be applied: a URL last
-        steps=tuple(replace(step, order=order) for order, step in enumerate([*steps, *updates], 1)),
+        steps=tuple(replace(step, order=order) for order, step in enumerate([*steps, *map(_update, updates)], 1)),
         skipped=tuple(
             Skip(site, site.reason or site.url.reason) for site in chosen if site.url.encrypted and not site.rewritable
         ),
         findings=tuple(findings),
         fails_closed={site.workload: not request.fail_open for site in chosen},
-        guarded=calling(chosen) if request.guard else frozenset(),
+        guarded=callers_by(chosen) if request.guard else frozenset(),
     )
     files = (FileChange(file, texts.get(file), text) for file, text in changed.items() if texts.get(file) != text)
-    return FilePlan(plan, tuple(files))
+    return FilePlan(plan, tuple(files), tuple(updates), objects)
 
 
 def _objects(
@@ -124,7 +136,7 @@ def _objects(
         origination=request.origination,
         tls_ports=tls_ports(host, sites),
     )
-    callers = calling(site for site in sites if site.server == host)
+    callers = callers_by(site for site in sites if site.server == host)
     return (*objects, *(guards(host, survey, callers, request.guard) if request.guard else kept(host, survey)))
 
 
@@ -136,9 +148,9 @@ def _edit_templates(
     changed: dict[str, str],
 ) -> None:
     """Aliases and the annotation in the pod templates of callers."""
-    for document, host in _unaliased(sites, survey, aliases):
+    for document, host, addresses in _unaliased(sites, survey, aliases):
         template = kinds.template_steps(document.ref.kind)
-        for address in reversed(aliases[host]):
+        for address in reversed(addresses):
             changed[document.file] = manifests.insert_host_alias(
                 changed[document.file], document.index, template, address, host.name
             )
@@ -190,20 +202,22 @@ def _spliced(text: str, edits: Mapping[Address, Sequence[Edit]]) -> str:
 
 def _unaliased(
     sites: Sequence[CallSite], survey: Survey, aliases: Mapping[Host, Sequence[str]]
-) -> Iterator[tuple[Document, Host]]:
+) -> Iterator[tuple[Document, Host, tuple[str, ...]]]:
+    """The callers' documents, and of the host's addresses those whose family their hosts files do not have yet."""
     for workload in survey.workloads:
         template = kinds.pod_template(workload.document.body)
         if template is None:
             continue
         present = {
-            name
+            (name, ":" in str(entry.get("ip", "")))
             for entry in (template.get("spec") or {}).get("hostAliases") or ()
             for name in entry.get("hostnames") or ()
         }
         called = {site.server for site in sites if site.workload == workload.ref and _read_by(site, workload)}
         for host in aliases:
-            if host in called and host.name not in present:
-                yield workload.document, host
+            missing = tuple(one for one in aliases[host] if (host.name, ":" in one) not in present)
+            if host in called and missing:
+                yield workload.document, host, missing
 
 
 def _holding(sites: Sequence[CallSite], survey: Survey) -> Iterator[Document]:
@@ -234,14 +248,20 @@ def _read_by(site: CallSite, workload: Workload) -> bool:
     return not own or (site.spot is not None and site.spot.file == workload.document.file)
 
 
-def _updates(texts: Mapping[str, str], changed: Mapping[str, str], documents: Sequence[Document]) -> Iterator[Step]:
-    refs = {(one.file, one.index): one.ref for one in documents if not one.spots}
+def _updates(
+    texts: Mapping[str, str], changed: Mapping[str, str], documents: Sequence[Document]
+) -> Iterator[DocumentChange]:
+    known = {(one.file, one.index): one for one in documents if not one.spots}
     for file, text in changed.items():
         if texts.get(file) == text or not any(one.file == file and not one.spots for one in documents):
             continue
         before = manifests.parse(texts[file], file)
         for old, new in zip(before, manifests.parse(text, file), strict=True):
             if old.body != new.body:
-                ref = refs.get((file, old.index), old.ref)
-                title = f"{file}: URLs to http://, host aliases"
-                yield Step(0, Action.UPDATE, ref, title, before=old.body, after=new.body)
+                yield DocumentChange(replace(old, ref=known.get((file, old.index), old).ref), new.body)
+
+
+def _update(change: DocumentChange) -> Step:
+    document = change.document
+    title = f"{document.file}: URLs to http://, host aliases"
+    return Step(0, Action.UPDATE, document.ref, title, before=document.body, after=change.after)

@@ -19,10 +19,10 @@ _WAVES = {"DestinationRule": "-3", "ServiceEntry": "-2", "VirtualService": "-1",
 def step_of(change: MeshChange) -> Step:
     """The step that writes an object, as it is shown."""
     action = Action.CREATE if change.before is None else Action.UPDATE
-    return Step(0, action, change.ref, change.title, before=change.before, after=_plain(change.after))
+    return Step(0, action, change.ref, change.title, before=change.before, after=plain(change.after))
 
 
-def _plain(body: Body) -> Body:
+def plain(body: Body) -> Body:
     """Without a namespace where the manifests name none, and with the wave in which Argo CD is to apply it.
 
     Argo CD applies kinds that it does not know after Deployments, unless waves say otherwise (gitops-engine
@@ -52,7 +52,7 @@ def write_objects(
     new = any(one.before != one.after for one in own)
     for target in egress_files(host, sites, kustomizations) if own else ():
         if new or not _is_there(target, own, documents, kustomizations):
-            changed[target.file] = manifests.dump([_plain(one.after) for one in own])
+            changed[target.file] = manifests.dump([plain(one.after) for one in own])
         if target.file in changed and target.kustomization is not None:
             _take_in(target, changed)
 

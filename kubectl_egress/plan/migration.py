@@ -31,7 +31,7 @@ from kubectl_egress.plan.callers import CallerChange, change_caller
 from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import closing_step, opening_step
 from kubectl_egress.plan.naming import named_objects
-from kubectl_egress.plan.network_guards import calling, guards
+from kubectl_egress.plan.network_guards import callers_by, guards
 from kubectl_egress.plan.objects import MeshChange, tls_ports, wanted_objects
 from kubectl_egress.plan.patches import patch_between
 from kubectl_egress.scan import is_aside
@@ -108,7 +108,7 @@ def plan_migration(
         ),
         findings=tuple(findings),
         fails_closed=_fails_closed(survey, chosen, request),
-        guarded=calling(chosen) if request.guard else frozenset(),
+        guarded=callers_by(chosen) if request.guard else frozenset(),
     )
 
 
@@ -163,7 +163,7 @@ def _wanted(
         tls_ports=tls_ports(host, sites),
     )
     mine = [site for site in sites if site.server == host and _asked(site.workload, request)]
-    guarded = guards(host, survey, calling(mine), request.guard) if request.guard else ()
+    guarded = guards(host, survey, callers_by(mine), request.guard) if request.guard else ()
     return (*changes, *guarded)
 
 

@@ -30,7 +30,7 @@ def guards(host: Host, survey: Survey, callers: Collection[Ref], guard: Guard) -
         yield MeshChange(present.ref if present else ref, present.body if present else None, after, title)
 
 
-def calling(sites: Iterable[CallSite]) -> frozenset[Ref]:
+def callers_by(sites: Iterable[CallSite]) -> frozenset[Ref]:
     """The workloads that call by these sites once what can be rewritten is."""
     return frozenset(site.workload for site in sites if (site.rewritable if site.url.encrypted else not is_aside(site)))
 

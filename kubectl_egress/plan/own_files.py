@@ -19,6 +19,11 @@ class OwnFile:
     """The one that has to name it."""
 
 
+def file_name(host: Host) -> str:
+    """What the file of a host's new objects is called."""
+    return f"egress-{host.name.replace('*', 'wildcard', 1)}.yaml"
+
+
 def egress_files(
     host: Host, sites: Sequence[CallSite], kustomizations: Sequence[Kustomization] = ()
 ) -> tuple[OwnFile, ...]:
@@ -27,7 +32,7 @@ def egress_files(
     Beside the first file that calls it; where kustomizations take the callers in, beside each of these, without those
     that take in another one of them: an overlay gets the objects of its base.
     """
-    name = f"egress-{host.name.replace('*', 'wildcard', 1)}.yaml"
+    name = file_name(host)
     files = list(dict.fromkeys(site.file for site in sites if site.server == host and site.file))
     owners = {file: owner_of(file, kustomizations) for file in files}
     taking: list[Kustomization] = []
