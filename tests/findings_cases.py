@@ -145,6 +145,15 @@ def held(kind: str, **spec: Any) -> dict[str, Any]:
     return workload(kind, "shop", spec=spec, env={"API": URL})
 
 
+_DUAL = pod("shop-1")
+IPV6: dict[str, Any] = {
+    "pods": {
+        "shop": [{**_DUAL, "status": {**_DUAL["status"], "podIPs": [{"ip": "10.244.0.10"}, {"ip": "fd00:10:244::a"}]}}]
+    }
+}
+"""Live parts of a survey: a pod with an address of each family."""
+
+
 def denied(resource: str, namespace: str = NAMESPACE) -> dict[str, Any]:
     """What a survey says of a refused read."""
     return {"denied": (Denied("list", resource, namespace, "forbidden"),)}
@@ -194,6 +203,8 @@ TRIGGERS: dict[str, list[Case]] = {
         case("one port included", annotated(includeOutboundIPRanges="10.0.0.0/8", includeOutboundPorts="80")),
         case("mesh-wide", settings=MeshSettings(exclude_outbound_ports="80")),
         case("mesh-wide range", settings=MeshSettings(include_ip_ranges="10.0.0.0/8")),
+        case("IPv6 excluded", annotated(excludeOutboundIPRanges="100::/8"), **IPV6),
+        case("IPv6 not included", annotated(includeOutboundIPRanges="0.0.0.0/0"), **IPV6),
         case("without alias, some addresses", annotated(includeOutboundIPRanges="192.0.2.0/24"), fail_open=True),
         case("without alias, public range", annotated(excludeOutboundIPRanges="8.8.8.0/24"), fail_open=True),
     ],
@@ -467,6 +478,9 @@ SILENT: dict[str, list[Case]] = {
         _CLEAN,
         case("other ports", annotated(excludeOutboundPorts="8080,8443")),
         case("other ranges", annotated(excludeOutboundIPRanges="10.0.0.0/8")),
+        case("IPv6 elsewhere", annotated(excludeOutboundIPRanges="fd00::/8"), **IPV6),
+        case("IPv6 included", annotated(includeOutboundIPRanges="0.0.0.0/0,::/0"), **IPV6),
+        case("IPv6 that no pod has", annotated(includeOutboundIPRanges="0.0.0.0/0", excludeOutboundIPRanges="::/0")),
         case("alias included", annotated(includeOutboundIPRanges="10.0.0.0/8,192.0.2.0/24")),
         case("ports included", annotated(includeOutboundIPRanges="10.0.0.0/8", includeOutboundPorts="80,443")),
         case(
@@ -506,7 +520,7 @@ SILENT: dict[str, list[Case]] = {
     "entry-conflict": [
         _CLEAN,
         with_objects("the article's", entry()),
-        with_objects("ours", document(mesh.service_entry(HOST, NAMESPACE, alias=ALIAS, claim_alias=True))),
+        with_objects("ours", document(mesh.service_entry(HOST, NAMESPACE, alias=ALIAS, claims=[ALIAS]))),
         with_objects("elsewhere, same ports", entry(namespace="shared")),
         with_objects("not visible", entry(namespace="shared", exportTo=["."], ports=[port(8443, "TLS")])),
         with_objects(

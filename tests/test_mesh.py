@@ -75,11 +75,11 @@ def test_the_service_entry_is_the_design_s() -> None:
 
 
 def test_failing_open_leaves_out_the_dot_and_the_alias_and_nothing_else() -> None:
-    closed: Any = copy.deepcopy(mesh.service_entry(HOST, NAMESPACE, alias=ALIAS, claim_alias=True))
+    closed: Any = copy.deepcopy(mesh.service_entry(HOST, NAMESPACE, alias=ALIAS, claims=[ALIAS]))
     assert closed["spec"].pop("addresses") == [ALIAS]
     assert closed["spec"].pop("endpoints") == [{"address": "httpbin.org."}]
     assert closed["metadata"].pop("annotations") == {"egress.kubectl/alias": ALIAS}
-    assert mesh.service_entry(HOST, NAMESPACE, alias=ALIAS, claim_alias=True, fail_open=True) == closed
+    assert mesh.service_entry(HOST, NAMESPACE, alias=ALIAS, claims=[ALIAS], fail_open=True) == closed
 
 
 def test_a_wildcard_is_not_resolved_and_has_no_one_name_to_check() -> None:
@@ -315,7 +315,7 @@ def test_taking_over_takes_nothing_away_and_is_done_once(body: Any, export: list
     wanted = (
         mesh.destination_rule(HOST, NAMESPACE, export_to=export)
         if body["kind"] == "DestinationRule"
-        else mesh.service_entry(HOST, NAMESPACE, alias=ALIAS, claim_alias=claim, export_to=export)
+        else mesh.service_entry(HOST, NAMESPACE, alias=ALIAS, claims=[ALIAS] if claim else [], export_to=export)
     )
     assert mesh.fits(body, HOST) == ""
     taken = mesh.adopt(body, wanted)

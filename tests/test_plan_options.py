@@ -10,17 +10,20 @@ from kubectl_egress import mesh
 from kubectl_egress.cli.calls import duration
 from kubectl_egress.errors import EgressError, UsageError
 from kubectl_egress.journal import AnnotationRecord, from_config_map, to_config_map
-from kubectl_egress.model import AS_BEFORE, Action, Body, Host, Origination, Plan
+from kubectl_egress.model import AS_BEFORE, Action, Body, Host, MeshSettings, Origination, Plan
 from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
 from kubectl_egress.plan.holding import PROXY_CONFIG, annotation_put_back, held, with_hold
 from tests.build import deployment, document
 from tests.build_mesh import HOST, entry, port, survey_of
+from tests.findings_cases import IPV6
 
 SETTING = "holdApplicationUntilProxyStarts"
 
 
-def planned(*bodies: Body, objects: Any = (), **request: Any) -> Plan:
-    survey, sites = survey_of(*bodies, objects=objects)
+def planned(
+    *bodies: Body, objects: Any = (), pods: Any = None, settings: MeshSettings | None = None, **request: Any
+) -> Plan:
+    survey, sites = survey_of(*bodies, objects=objects, pods=pods, settings=settings)
     return plan_migration(survey, sites, (), MigrationRequest((HOST,), **request))
 
 
@@ -182,6 +185,20 @@ def test_an_address_is_one_host_s_alone() -> None:
     assert len({one["ip"] for one in aliases}) == len(hosts)
     patches = [step for step in plan.steps if step.action is Action.PATCH]
     assert len(patches) == 1, "many hosts, one rollout"
+
+
+def test_pods_with_ipv6_have_aliases_of_both_families_and_an_entry_that_claims_both() -> None:
+    plan = planned(shop(), settings=MeshSettings(dns_capture=True, auto_allocate=True, known=True), **IPV6)
+    body = next(step.after for step in plan.steps if step.action is Action.PATCH)
+    assert body is not None
+    addresses = [one["ip"] for one in body["spec"]["template"]["spec"]["hostAliases"]]
+    assert addresses == ["192.0.2.48", mesh.alias_address_v6("192.0.2.48")]
+    assert made(plan, "ServiceEntry")["spec"]["addresses"] == addresses
+    assert "addresses" not in made(planned(shop(), **IPV6), "ServiceEntry")["spec"]
+    journal = document(to_config_map(from_config_map(plan.steps[-1].after or {})))
+    survey, _ = survey_of(body, journals=(journal,), **IPV6)
+    undone = next(step.after for step in plan_undo(survey, [HOST]).steps if step.action is Action.PATCH)
+    assert undone == shop()
 
 
 # ---- a short name ---------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ _CAPTURE = {
 }
 _PREFIX = "traffic.sidecar.istio.io/"
 _INIT = "istio-init"
+_V6 = ipaddress.IPv6Network(mesh.ALIAS_NETWORK_V6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,9 @@ def _missing(caller: Caller, value: Mapping[str, _Value], fail_open: bool, ports
     target = "an address outside" if fail_open else f"the alias's network {mesh.ALIAS_NETWORK}"
     if _excludes(value["excludeOutboundIPRanges"], fail_open):
         yield _uncaptured(caller, f"{target} is not redirected to the sidecar", "excludeOutboundIPRanges", value)
+    elif not fail_open and _has_ipv6(caller) and any(map(_V6.overlaps, _networks_v6(value["excludeOutboundIPRanges"]))):
+        what = f"its pods have IPv6, and {_V6} is not redirected to the sidecar"
+        yield _uncaptured(caller, what, "excludeOutboundIPRanges", value)
     included = value["includeOutboundPorts"].items()
     missing = [port for port in ports if str(port) not in included and "*" not in included]
     if missing and not _includes(value["includeOutboundIPRanges"], fail_open):
@@ -107,7 +111,7 @@ def _missing(caller: Caller, value: Mapping[str, _Value], fail_open: bool, ports
         what = f"{target} is not among the addresses that are redirected to the sidecar (port {named})"
         yield _uncaptured(caller, what, "includeOutboundIPRanges", value)
     elif missing and not fail_open and _has_ipv6(caller) and not _includes_v6(value["includeOutboundIPRanges"]):
-        what = f"its pods have IPv6, and {mesh.ALIAS_NETWORK_V6} is not redirected to the sidecar"
+        what = f"its pods have IPv6, and {_V6} is not redirected to the sidecar"
         yield _uncaptured(caller, what, "includeOutboundIPRanges", value)
 
 
@@ -117,16 +121,17 @@ def _has_ipv6(caller: Caller) -> bool:
 
 
 def _includes_v6(value: _Value) -> bool:
+    return any(map(_V6.subnet_of, _networks_v6(value)))
+
+
+def _networks_v6(value: _Value) -> Iterator[ipaddress.IPv6Network]:
     for item in value.items():
         try:
             network = ipaddress.ip_network("::/0" if item == "*" else item, strict=False)
         except ValueError:
             continue  # the injector refuses it
-        if isinstance(network, ipaddress.IPv6Network) and ipaddress.IPv6Network(mesh.ALIAS_NETWORK_V6).subnet_of(
-            network
-        ):
-            return True
-    return False
+        if isinstance(network, ipaddress.IPv6Network):
+            yield network
 
 
 def _uncaptured(caller: Caller, what: str, name: str, values: Mapping[str, _Value]) -> Found:

@@ -197,8 +197,9 @@ def _complete_entry(spec: dict[str, Any], wanted: Body) -> None:
     alias = (wanted["metadata"].get("annotations") or {}).get(ALIAS_ANNOTATION)
     addresses = list(spec.get("addresses") or ())
     # An entry with addresses listens there alone: `https://` from an aliased pod goes to the alias.
-    if alias and (addresses or wanted["spec"].get("addresses")) and alias not in addresses:
-        spec["addresses"] = [*addresses, alias]
+    claims = wanted["spec"].get("addresses") or ([alias] if alias and addresses else [])
+    if claims:
+        spec["addresses"] = list(dict.fromkeys((*addresses, *claims)))
 
 
 def _free_name(name: str, ports: Sequence[Body]) -> str:

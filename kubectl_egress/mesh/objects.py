@@ -149,7 +149,7 @@ def service_entry(
     name: str = "",
     *,
     alias: str = "",
-    claim_alias: bool = False,
+    claims: Sequence[str] = (),
     fail_open: bool = False,
     tls_ports: Sequence[int] = (),
     export_to: Sequence[str] = OWN_NAMESPACE,
@@ -157,8 +157,8 @@ def service_entry(
 ) -> Body:
     """The entry that makes the mesh know a host: port 80 goes to the server's TLS port, which callers may still use.
 
-    `alias`: the address to which the pods' hosts files send the host; recorded in an annotation. `claim_alias`: list it
-    in `addresses` too, for proxies that allocate addresses by themselves on an Istio that does not know the label.
+    `alias`: the address to which the pods' hosts files send the host; recorded in an annotation. `claims`: the
+    aliases, of either family, that it lists in `addresses` too, for proxies that allocate addresses by themselves on an Istio that does not know the label.
     `fail_open`: no alias, hence no final dot. `tls_ports`: others that callers use over TLS, which the alias would cut
     off. A wildcard cannot be resolved, so its entry goes where the caller went.
     """
@@ -180,8 +180,8 @@ def service_entry(
         spec["endpoints"] = [{"address": f"{host.name}."}]
         if alias:
             metadata["annotations"] = {ALIAS_ANNOTATION: alias}
-        if alias and claim_alias:
-            spec["addresses"] = [alias]
+        if claims:
+            spec["addresses"] = list(claims)
     return {"apiVersion": api_version, "kind": "ServiceEntry", "metadata": metadata, "spec": spec}
 
 

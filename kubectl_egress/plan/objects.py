@@ -52,7 +52,7 @@ def wanted_objects(
             host,
             namespace,
             alias=alias,
-            claim_alias=allocates(survey),
+            claims=aliases if allocates(survey) else (),
             fail_open=fail_open,
             tls_ports=tls_ports,
             export_to=exported,

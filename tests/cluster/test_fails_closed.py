@@ -201,7 +201,7 @@ def ours(case: Case, host: Host, crowd: Crowd) -> dict[str, Body]:
     namespace = crowd.scene.namespace
     bodies = (
         destination_rule(host, namespace),
-        service_entry(host, namespace, alias=crowd.alias(host), claim_alias=case.claims),
+        service_entry(host, namespace, alias=crowd.alias(host), claims=[crowd.alias(host)] if case.claims else []),
         virtual_service(host, namespace),
     )
     found = {body["kind"]: body for body in bodies if body["kind"] in case.ours}
