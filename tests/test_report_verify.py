@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from xml.etree import ElementTree as Xml
+
+import pytest
 
 from kubectl_egress.model import Host, Judgement, PodVerdict, Ref, Verdict
+from kubectl_egress.report.comparison import span
+from kubectl_egress.report.junit import verify_junit
 from kubectl_egress.report.verify import all_verified, verify_document, verify_summary, verify_table
 
 HTTPBIN = Host("httpbin.org")
@@ -58,6 +64,110 @@ def test_all_verified_needs_no_reasons() -> None:
 
 def test_wide_has_a_line_for_every_pod() -> None:
     assert verify_table([GOOD], wide=True).endswith("\nverified      pod/curl-1: 54 requests, all over TLS\n")
+
+
+BEFORE = {"unit": "connections", "count": 100, "seconds": 400, "failedShare": 0.01, "errorShare": None}
+
+
+def compared(count: int, failed: int, error_share: float | None, seconds: float = 1.1) -> PodVerdict:
+    now = {"unit": "requests", "count": count, "failed": failed, "errorShare": error_share}
+    return replace(POD, evidence={"window": {"seconds": seconds}, "before": BEFORE, "now": now})
+
+
+def test_before_and_now_with_numbers_and_durations_over_all_pods() -> None:
+    verdict = replace(GOOD, pods=(compared(40, 0, 0.25), compared(60, 10, 0.5, 6.0)))
+    text = verify_table([verdict], wide=True)
+    assert text.endswith(
+        "              now     100 requests in 6s: 10.0% failed on the way, errors of the server 38.9%, p95 15ms\n"
+        "              before  100 connections in 7m: 1.0% failed on the way, errors of the server unknown, p95 unknown\n"
+    )
+    assert "before" not in verify_table([verdict])
+
+
+def test_what_nobody_saw_before_is_unknown_and_not_nothing() -> None:
+    unseen = {**BEFORE, "unit": "", "count": 0, "failedShare": None}
+    pod = compared(5, 0, 0.0)
+    verdict = replace(GOOD, pods=(replace(pod, evidence={**pod.evidence, "before": unseen}),))
+    assert verify_table([verdict], wide=True).endswith("before  unknown: the proxies had no name for it\n")
+    nothing = replace(GOOD, pods=(compared(0, 0, None),))
+    assert "now     0 requests in 1s: unknown failed on the way" in verify_table([nothing], wide=True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0.4s"), (1.0, "1s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172800, "2d")]
+)
+def test_durations_as_people_say_them(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+# ---- JUnit --------------------------------------------------------------------------------------------------------
+
+# Jenkins' schema (xunit-plugin, junit-10.xsd): element → attributes that it may have, and elements, in their order.
+JUNIT = {
+    "testsuites": ({"name", "time", "tests", "failures", "disabled", "errors"}, ["testsuite"]),
+    "testsuite": (
+        {
+            "name",
+            "tests",
+            "failures",
+            "errors",
+            "time",
+            "disabled",
+            "skipped",
+            "timestamp",
+            "hostname",
+            "id",
+            "package",
+        },
+        ["properties", "testcase", "system-out", "system-err"],
+    ),
+    "testcase": (
+        {"name", "assertions", "time", "classname", "status"},
+        ["skipped", "error", "failure", "system-out", "system-err"],
+    ),
+    "failure": ({"type", "message"}, []),
+    "system-out": (set(), []),
+}
+
+
+def valid(element: Xml.Element) -> None:
+    attributes, children = JUNIT[element.tag]
+    assert set(element.attrib) <= attributes, element.tag
+    places = [children.index(child.tag) for child in element]
+    assert places == sorted(places), [child.tag for child in element]
+    for child in element:
+        valid(child)
+
+
+def test_junit_is_as_ci_systems_read_it() -> None:
+    other = replace(
+        QUIET, workload=replace(WEB, namespace="bank"), reason="a \x1b[31mred\x00 <word> & https://bob:pw@x.io"
+    )
+    text = verify_junit([GOOD, QUIET, other])
+    root = Xml.fromstring(text)
+    valid(root)
+    assert "pw" not in text
+    assert [(suite.get("name"), suite.get("tests"), suite.get("failures")) for suite in root] == [
+        ("bank", "1", "1"),
+        ("shop", "2", "1"),
+    ]
+    [passed, failed] = root[1]
+    assert (passed.get("classname"), passed.get("name"), passed.find("failure")) == (
+        "shop.deployment/curl",
+        "httpbin.org",
+        None,
+    )
+    failure = failed.find("failure")
+    assert failure is not None
+    assert (failure.get("type"), failure.get("message")) == ("silent", "silent: no request in 15s")
+    evidence = json.loads(passed.findtext("system-out") or "")
+    assert evidence["pods"][0]["evidence"]["used"] == {"requests": 54}
+
+
+def test_junit_of_nothing_is_a_document() -> None:
+    root = Xml.fromstring(verify_junit([]))
+    valid(root)
+    assert len(root) == 0
 
 
 def test_the_answer_is_yes_only_if_all_are() -> None:

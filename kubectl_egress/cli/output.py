@@ -36,6 +36,11 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def animated(stream: TextIO) -> bool:
+    """Whether what is there may be written over: a terminal that can."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def width(stream: TextIO) -> int | None:
     """The columns of the terminal; None where there is none, so that lines stay whole for grep."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
@@ -141,7 +146,7 @@ class Ticker:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._live = animated(stream)
         self._open = False
 
     def now(self, text: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kubectl_egress.cli.migrate import Window, check_durations
 from kubectl_egress.cli.options import Connection, History, Namespace, output_option
-from kubectl_egress.cli.output import Ticker, check_format, coloured, emit, emit_document, say
+from kubectl_egress.cli.output import Ticker, animated, check_format, coloured, emit, emit_document, say
 from kubectl_egress.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("json", "junit", "yaml", "wide")
 REFUSED = 3
-CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+CLEAR = "\x1b[H\x1b[2J"
 
 
 Hosts = Annotated[
@@ -67,16 +68,16 @@ def verify(
     if watch and wanted:
         raise UsageError("--watch does not go with --for", "--watch goes on for ever, --for ends")
     _check_verdict(wanted)
-    from kubectl_egress.cli.verify_cluster import Asked, verdicts_of, wait_for
+    from kubectl_egress.cli.verify_cluster import Asked, verdicts_of, wait_for, watched
 
     asked = Asked(tuple(hosts or ()), namespace, window, connection, history)
     ticker = Ticker(sys.stderr)
     try:
-        while watch:
-            found = verdicts_of(asked, ticker.now)
+        for found in watched(asked, ticker.now, ticker.line) if watch else ():
             ticker.end()
-            emit(CLEAR if sys.stdout.isatty() else "")
+            emit(CLEAR if animated(sys.stdout) else "")
             _show(found, output)
+            say(f"{datetime.now():%H:%M:%S}; Ctrl-C ends it.\n" if animated(sys.stderr) else "")
         found = wait_for(wanted, asked, timeout, ticker.now) if wanted else verdicts_of(asked, ticker.now)
     finally:
         ticker.end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kubectl_egress import inspection
@@ -45,6 +45,19 @@ def verdicts_of(asked: Asked, say: Say) -> tuple[Verdict, ...]:
         cluster.close()
 
 
+def watched(asked: Asked, now: Say, line: Say) -> Iterator[tuple[Verdict, ...]]:
+    """The verdicts of one window after the other, without end; what passes by itself is said, and outlived once it went well."""
+    yield verdicts_of(asked, now)
+    while True:
+        try:
+            yield verdicts_of(asked, now)
+        except EgressError as error:
+            if not error.passing:
+                raise
+            line(f"{error.message}; trying again")
+        time.sleep(PAUSE)
+
+
 def wait_for(wanted: str, asked: Asked, timeout: str, say: Say) -> tuple[Verdict, ...]:
     """The first verdicts that are all as `wanted`; the last ones, when the time is up or something leaks."""
     hosts = [parse_host(host) for host in asked.hosts]
@@ -53,13 +66,18 @@ def wait_for(wanted: str, asked: Asked, timeout: str, say: Say) -> tuple[Verdict
     try:
         while True:
             window = min(parse_timeout(asked.window) or 0.0, max(0.0, deadline - time.monotonic()))
-            found = _verdicts(cluster, hosts, asked, window, say)
-            judgements = {verdict.judgement for verdict in found}
-            if {str(one) for one in judgements} == {wanted} or Judgement.LEAKING in judgements:
-                return found
-            if time.monotonic() + PAUSE >= deadline:
-                return found
-            say(f"waiting for {wanted}: {', '.join(sorted(judgements))}")
+            try:
+                found = _verdicts(cluster, hosts, asked, window, say)
+            except EgressError as error:
+                if not error.passing or time.monotonic() + PAUSE >= deadline:
+                    raise
+                say(f"{error.message}; trying again")
+            else:
+                judgements = {verdict.judgement for verdict in found}
+                late = time.monotonic() + PAUSE >= deadline
+                if late or {str(one) for one in judgements} == {wanted} or Judgement.LEAKING in judgements:
+                    return found
+                say(f"waiting for {wanted}: {', '.join(sorted(judgements))}")
             time.sleep(PAUSE)
     finally:
         cluster.close()

@@ -11,11 +11,13 @@ from kubectl_egress.drift import Migration
 from kubectl_egress.journal import MeshRecord
 from kubectl_egress.model import Body, Verdict
 from kubectl_egress.plan import Command
+from kubectl_egress.report.comparison import Calls, calls_text, comparison, share
 from kubectl_egress.report.diff import body_diff
+from kubectl_egress.report.latency import latency_of
 from kubectl_egress.report.names import short_name
 from kubectl_egress.report.pages import page
 from kubectl_egress.report.table import one_line
-from kubectl_egress.report.verify import fails, latency_of
+from kubectl_egress.report.verify import fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def _named(record: MeshRecord, body: Body | None) -> Mapping[str, Any] | None:
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
+    compared = comparison(verdict)
     return {
         "workload": short_name(verdict.workload),
         "host": str(verdict.host),
@@ -109,8 +112,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "requests": sum(verdict.by_code.values()),
         "codes": ", ".join(f"{code}×{count}" for code, count in verdict.by_code.items()),
         "latency": {key: _milliseconds(value) for key, value in latency_of(verdict).items()},
-        "before": _compared(verdict, "before"),
-        "now": _compared(verdict, "now"),
+        "before": _calls(compared.before if compared else None),
+        "now": _calls(compared.now if compared else None),
         "pods": [
             {
                 "name": pod.pod.name,
@@ -128,21 +131,16 @@ def _milliseconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.0f} ms" if value >= 1 else f"{value:.1f} ms"
 
 
-def _compared(verdict: Verdict, when: str) -> dict[str, str]:
+def _calls(calls: Calls | None) -> dict[str, str]:
     """What failed, what the server refused and how long it took, in words; `unknown` where nobody could see it."""
-    found: Mapping[str, Any] = next((pod.evidence[when] for pod in verdict.pods if when in pod.evidence), {})
-    latency = (found.get("latencyMs") or {}).get("p95")
+    if calls is None:
+        return dict.fromkeys(("calls", "failed", "errors", "p95"), "unknown")
     return {
-        "calls": f"{found['count']} {found['unit']}" if found.get("unit") else "unknown",
-        "failed": share(found.get("failedShare")),
-        "errors": share(found.get("errorShare")),
-        "p95": "unknown" if latency is None else _milliseconds(latency),
+        "calls": calls_text(calls),
+        "failed": share(calls.failed),
+        "errors": share(calls.errors),
+        "p95": "unknown" if calls.p95 is None else _milliseconds(calls.p95),
     }
-
-
-def share(value: float | None) -> str:
-    """`2.5 %`, or `unknown`."""
-    return "unknown" if value is None else f"{100 * value:.1f} %"
 
 
 def _tls(evidence: Mapping[str, Any]) -> str:
@@ -241,7 +239,8 @@ def _evidence(told: Mapping[str, Any]) -> Iterator[str]:
         "",
         "### Before and now",
         "",
-        "Before the migration the application encrypted: what its server answered, and how fast, the mesh could not see.",
+        "Before: of all callers, since their proxies had started. While the application itself encrypted, the mesh could not "
+        "see what the server answered, nor how fast. Now: of the workload, while it was verified.",
         "",
     )
     yield from _table(

@@ -10,10 +10,11 @@ from typing import Any
 from kubectl_egress import urls
 from kubectl_egress.model import Judgement, PodVerdict, Verdict
 from kubectl_egress.report.colour import highlighted
+from kubectl_egress.report.comparison import comparison, comparison_lines
 from kubectl_egress.report.inspect import API_VERSION
+from kubectl_egress.report.latency import latency_of, milliseconds
 from kubectl_egress.report.names import reference, short_name
 from kubectl_egress.report.table import counted, one_line, table
-from kubectl_egress.verify import percentiles
 
 COLUMNS = ("WORKLOAD", "HOST", "VERDICT", "FAILS", "REQUESTS", "CODES", "P50", "P95", "P99", "PODS")
 WORST_FIRST = tuple(reversed(Judgement))
@@ -40,7 +41,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
         fails(verdict),
         str(sum(verdict.by_code.values())),
         ",".join(f"{code}×{count}" for code, count in verdict.by_code.items()),
-        *(_milliseconds(latency[key]) for key in ("p50", "p95", "p99")),
+        *(milliseconds(latency[key]) for key in ("p50", "p95", "p99")),
         f"{good}/{len(verdict.pods)}",
     )
 
@@ -48,10 +49,6 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 def fails(verdict: Verdict) -> str:
     """How it fails without a sidecar, in a word: closed, open, or guarded (open, where no network policy is enforced)."""
     return "closed" if verdict.fails_closed else "guarded" if verdict.guarded else "open"
-
-
-def _milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}ms" if value >= 1 else f"{value:.1f}ms"
 
 
 def _reasons(verdict: Verdict, wide: bool) -> list[str]:
@@ -63,18 +60,10 @@ def _reasons(verdict: Verdict, wide: bool) -> list[str]:
         lines.append(_reason(fails(verdict), about, f"by {', and by '.join(verdict.closed_by)}"))
     for pod in verdict.pods if wide else ():
         lines.append(_reason(str(pod.judgement), f"pod/{pod.pod.name}", pod.reason))
-        lines += [f"{'':12}  {compared}\n" for compared in _compared(pod)]
+    compared = comparison(verdict) if wide else None
+    lines += [f"{'':12}  {line}\n" for line in (comparison_lines(compared) if compared else ())]
     lines += _history(verdict)
     return lines
-
-
-def _compared(pod: PodVerdict) -> list[str]:
-    """How it went before the migration and how it goes now, where the journal knows."""
-    before, now = pod.evidence.get("before"), pod.evidence.get("now")
-    if not before or not now or now["failedShare"] is None:
-        return []
-    then = f"{100 * before['failedShare']:.1f}% of {before['count']} {before['unit']}" if before["count"] else "unknown"
-    return [f"failed on the way: {100 * now['failedShare']:.1f}% of {now['count']} requests; before: {then}"]
 
 
 def _history(verdict: Verdict) -> list[str]:
@@ -105,21 +94,6 @@ def verify_summary(verdicts: Sequence[Verdict]) -> str:
 def all_verified(verdicts: Sequence[Verdict]) -> bool:
     """Whether `verify` may exit with 0."""
     return all(verdict.judgement is Judgement.VERIFIED for verdict in verdicts)
-
-
-def latency_of(verdict: Verdict) -> Mapping[str, float | None]:
-    """p50, p95 and p99 in ms over the requests of all pods; None where there were none."""
-    return percentiles(_added([pod.buckets for pod in verdict.pods if pod.buckets]))
-
-
-def _added(histograms: Sequence[Sequence[tuple[float, int]]]) -> tuple[tuple[float, int], ...]:
-    """Cumulative histograms as one; where one lacks a bound, its nearest smaller bound counts."""
-    bounds = sorted({bound for histogram in histograms for bound, _ in histogram})
-    return tuple((bound, sum(_up_to(histogram, bound) for histogram in histograms)) for bound in bounds)
-
-
-def _up_to(histogram: Sequence[tuple[float, int]], bound: float) -> int:
-    return max((count for other, count in histogram if other <= bound), default=0)
 
 
 def verify_document(verdicts: Sequence[Verdict]) -> dict[str, Any]:

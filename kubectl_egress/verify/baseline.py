@@ -36,32 +36,39 @@ class Baseline:
 
 
 def measure(host: Host, proxies: Sequence[ProxySnapshot], *, alone: bool) -> Mapping[str, Any]:
-    """What the proxies counted of a host since they started: `unit`, `count`, `failed`, `failedShare`, `errorShare`, `latencyMs`.
+    """What the proxies counted of a host since they started: `unit`, `count`, `seconds`, `failed`, `failedShare`, `errorShare`, `latencyMs`.
 
-    `unit` is `requests` where the mesh saw them, `connections` where it saw bytes, '' where it did not know the host.
+    `seconds`: since the oldest of them started. `unit` is `requests` where the mesh saw them, `connections` where it saw bytes, '' where it did not know the host.
     `alone`: whether the proxies call no other external host, so that connections without a name were for this one.
     """
+    seconds = round(max((proxy.uptime for proxy in proxies), default=0.0)) or None
     series = [one for proxy in proxies for one in proxy.requests if concerns(host, one.service_name)]
     if requests := total(series):
         failed = total([one for one in series if flags_of(one) & PROXY_MADE])
         errors = total([one for one in series if one.code[:1] in ("4", "5") and not flags_of(one) & PROXY_MADE])
         found = [buckets for proxy in proxies if (buckets := buckets_of(host, proxy))]
         latency = dict(percentiles(found[0])) if len(found) == 1 else None
-        return _measured("requests", requests, failed, errors, latency)
+        return _measured("requests", requests, seconds, failed, errors, latency)
     ends = list(_connections(host, proxies, alone))
     tried = sum(one.connections for one in ends)
     if not tried:
-        return _measured("", 0, 0, None, None)
-    return _measured("connections", tried, sum(one.connect_failures for one in ends), None, None)
+        return _measured("", 0, seconds, 0, None, None)
+    return _measured("connections", tried, seconds, sum(one.connect_failures for one in ends), None, None)
 
 
 def _measured(
-    unit: str, count: int, failed: int, errors: int | None, latency: Mapping[str, float | None] | None
+    unit: str,
+    count: int,
+    seconds: int | None,
+    failed: int,
+    errors: int | None,
+    latency: Mapping[str, float | None] | None,
 ) -> Mapping[str, Any]:
     answered = count - failed
     return {
         "unit": unit,
         "count": count,
+        "seconds": seconds,
         "failed": failed,
         "failedShare": failed / count if count else None,
         "errorShare": None if errors is None else errors / answered if answered else 0.0,
