@@ -48,7 +48,7 @@ def test_nothing_is_called() -> None:
 def test_the_terminal_at_one_glance() -> None:
     assert graph_text(EVERY_STATE) == (
         "deployment/cart\n"
-        "├━━▶ api.example.com       full          10.0/s    5.0% errors  p95 310ms   migrated\n"
+        "├━━▶ api.example.com       full          10.0/s    5.0% errors  p95 310ms   degraded, migrated\n"
         "├━━▶ payments.example.org  full           4.0/s   75.0% errors  p95 2100ms  failing, migrated\n"
         "└╌╌▶ hosts without a name  opaque    1.4 conn/s\n"
         "deployment/curl\n"
@@ -64,6 +64,14 @@ def test_the_terminal_at_one_glance() -> None:
         "└··▶ dark.example.com      unknown\n"
     )
     assert graph_summary(EVERY_STATE) == "6 workloads, 7 hosts; 10 s from the proxies.\n"
+
+
+def test_notes_that_do_not_fit_have_a_line_of_their_own() -> None:
+    narrow = graph_text(EVERY_STATE, width=80)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "\n│    failing, migrated\n" in narrow
+    assert "".join(narrow.split()).replace("│", "") == "".join(graph_text(EVERY_STATE).split())
+    assert graph_text(EVERY_STATE, width=200) == graph_text(EVERY_STATE)
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,12 @@ VERDICTS = {
     "ended, begun before": (proxy(sent=1), proxy(series(1), sent=1), "silent", "no request begun"),
     "all given up": (proxy(), proxy(series(2, "0", "DC"), sent=2), "silent", "gave up on 2"),
     "metrics are off": (proxy(), proxy(sent=4), "unknown", "metrics are off"),
-    "certificate refused": (proxy(), proxy(series(3, "503", "UF")), "failing", "3 of 3 failed: 503 UF×3"),
+    "certificate refused": (
+        proxy(),
+        proxy(series(3, "503", "UF")),
+        "failing",
+        "3 of 3 failed: 503 UF×3 (UF: no connection: the server's certificate was refused, or nobody answers there)",
+    ),
     "some fail": (proxy(), proxy(series(5), series(1, "503", "UC"), sent=6), "failing", "1 of 6 failed: 503 UC×1"),
     "several flags": (proxy(), proxy(series(1, "503", "UF,URX")), "failing", "503 UF,URX×1"),
     "rule is gone": (

@@ -9,7 +9,7 @@ import typer
 
 from kubectl_egress.cli.migrate import check_durations
 from kubectl_egress.cli.options import Connection, History, Selection, Targets, output_option
-from kubectl_egress.cli.output import Ticker, check_format, coloured, emit, emit_document, say
+from kubectl_egress.cli.output import Ticker, check_format, coloured, emit, emit_document, say, width
 
 FORMATS = ("dot", "html", "json", "mermaid", "yaml")
 
@@ -57,6 +57,6 @@ def graph(
         emit_document(graph_document(found), output)
         return 0
     pictures = {"html": graph_html, "dot": graph_dot, "mermaid": graph_mermaid}
-    emit(pictures[output](found) if output else graph_text(found, coloured(sys.stdout)))
+    emit(pictures[output](found) if output else graph_text(found, coloured(sys.stdout), width(sys.stdout)))
     say(graph_summary(found))
     return 0

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kubectl_egress.cli.options import AllNamespaces, Connection, Namespace, output_option
-from kubectl_egress.cli.output import check_format, coloured, emit, emit_document, say
+from kubectl_egress.cli.output import check_format, coloured, emit, emit_document, say, width
 
 FORMATS = ("json", "yaml", "wide")
 DRIFTED = 3
@@ -42,6 +42,6 @@ def list(  # the command's name
     if output in ("json", "yaml"):
         emit_document(migrations_document(found), output)
     else:
-        emit(migrations_table(found, datetime.now(UTC), output == "wide", coloured(sys.stdout)))
+        emit(migrations_table(found, datetime.now(UTC), output == "wide", coloured(sys.stdout), width(sys.stdout)))
         say(migrations_summary(found))
     return DRIFTED if exit_code and found.drifts else 0

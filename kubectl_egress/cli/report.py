@@ -40,7 +40,8 @@ def report(
     check_format(output, FORMATS)
     check_durations(window=window)
     from kubectl_egress.cli.report_cluster import ticket_of
-    from kubectl_egress.report.ticket import ticket_document, ticket_html, ticket_markdown
+    from kubectl_egress.report.ticket import ticket_document, ticket_html
+    from kubectl_egress.report.ticket_markdown import ticket_markdown
 
     ticker = Ticker(sys.stderr)
     try:

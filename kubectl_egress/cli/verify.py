@@ -10,7 +10,7 @@ import typer
 
 from kubectl_egress.cli.migrate import Window, check_durations
 from kubectl_egress.cli.options import Connection, History, Namespace, output_option
-from kubectl_egress.cli.output import Ticker, animated, check_format, coloured, emit, emit_document, say
+from kubectl_egress.cli.output import Ticker, animated, check_format, coloured, emit, emit_document, say, width
 from kubectl_egress.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,5 +104,5 @@ def _show(verdicts: tuple[Verdict, ...], output: str) -> None:
     elif output in ("json", "yaml"):
         emit_document(verify_document(verdicts), output)
     else:
-        emit(verify_table(verdicts, output == "wide", coloured(sys.stdout)))
+        emit(verify_table(verdicts, output == "wide", coloured(sys.stdout), width(sys.stdout)))
         say(verify_summary(verdicts))

@@ -94,7 +94,11 @@ def comparison_lines(compared: Comparison) -> tuple[str, str]:
 def _line(calls: Calls) -> str:
     if not calls.unit:
         return "unknown: the proxies had no name for it"
+    if not calls.count:
+        return calls_text(calls)
     seen = [f"{share(calls.failed)} failed on the way"]
-    seen += [f"errors of the server {share(calls.errors)}"]
-    seen += [f"p95 {milliseconds(calls.p95) or 'unknown'}"]
+    if calls.unit == "connections":
+        seen.append("answers and latency nobody could see")
+    seen += [f"{share(calls.errors)} errors of the server"] if calls.errors is not None else []
+    seen += [f"p95 {milliseconds(calls.p95)}"] if calls.p95 is not None else []
     return f"{calls_text(calls)}: {', '.join(seen)}"

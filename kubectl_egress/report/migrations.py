@@ -10,20 +10,26 @@ from kubectl_egress.drift import Drift, Migration, Migrations
 from kubectl_egress.report.colour import painted
 from kubectl_egress.report.inspect import API_VERSION
 from kubectl_egress.report.names import reference, resource_name, short_name
-from kubectl_egress.report.table import counted, one_line, table
+from kubectl_egress.report.table import counted, fitted, hanging, one_line
 
 COLUMNS = ("HOST", "CALLERS", "PHASE", "FAILS", "DRIFT", "RUN", "BY", "AGE")
+SPARE = ("RUN", "BY")
 WIDE_COLUMNS = ("ALIAS", "OBJECTS", "PROXIES")
 
 
-def migrations_table(found: Migrations, now: datetime, wide: bool = False, colour: bool = False) -> str:
-    """One line for each host and namespace, then every drift with its remedy. '' where nothing is migrated."""
+def migrations_table(
+    found: Migrations, now: datetime, wide: bool = False, colour: bool = False, width: int | None = None
+) -> str:
+    """One line for each host and namespace, then every drift with its remedy. '' where nothing is migrated.
+
+    `width`: of the terminal; what does not fit is left to `wide`.
+    """
     headers = ((*COLUMNS, *WIDE_COLUMNS) if wide else COLUMNS) if found.namespace else ("NAMESPACE", *COLUMNS)
     headers = (*headers, *WIDE_COLUMNS) if wide and not found.namespace else headers
     rows = [_row(item, now, wide, not found.namespace) for item in found.items]
-    lines = [line for item in found.items for drift in item.drifts for line in _lines(drift, item, colour)]
-    lines += [line for drift in found.unread for line in _lines(drift, None, colour)]
-    text = table(headers, rows)
+    lines = [line for item in found.items for drift in item.drifts for line in _lines(drift, item, colour, width)]
+    lines += [line for drift in found.unread for line in _lines(drift, None, colour, width)]
+    text = fitted(headers, rows, None if wide else width, SPARE)
     return urls.shown(text + ("\n" if text and lines else "") + "".join(lines))
 
 
@@ -33,7 +39,7 @@ def _row(item: Migration, now: datetime, wide: bool, everywhere: bool) -> tuple[
         str(journal.host),
         ",".join(map(short_name, item.callers)),
         journal.phase,
-        "closed" if journal.alias else "open",
+        "" if journal.named else "closed" if journal.alias else "open",
         ",".join(f"{code}" for code in dict.fromkeys(drift.code for drift in item.drifts)),
         journal.run,
         journal.by,
@@ -61,12 +67,12 @@ def age(started: str, now: datetime) -> str:
     return f"{days}d{hours % 24}h" if days < 8 and hours % 24 else f"{days}d"
 
 
-def _lines(drift: Drift, item: Migration | None, colour: bool) -> list[str]:
+def _lines(drift: Drift, item: Migration | None, colour: bool, width: int | None) -> list[str]:
     about = resource_name(drift.object) if drift.object.name else drift.object.kind
     host = f"{item.host}: " if item else ""
-    code = painted(drift.code, "yellow", colour) + " " * max(0, 16 - len(drift.code))
-    lines = [f"{code}  {host}{about}: {one_line(drift.message)}\n"]
-    return [*lines, *([f"{'':18}→ {drift.remedy}\n"] if drift.remedy else [])]
+    said = hanging(f"{drift.code:<16}  {host}{about}: {one_line(drift.message)}", 18, width)
+    lines = [said.replace(drift.code, painted(drift.code, "yellow", colour), 1)]
+    return [*lines, *([hanging(f"{'':18}→ {drift.remedy}", 20, width)] if drift.remedy else [])]
 
 
 def migrations_summary(found: Migrations) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 GAP = "   "
@@ -11,6 +12,32 @@ NONE = "<none>"
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The rows under their headers, each line ending in a newline; an empty cell reads `<none>`, no row gives ''."""
     return GrowingTable(headers).more(rows)
+
+
+def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, spare: Sequence[str]) -> str:
+    """The table without as many of its `spare` columns, from the first on, as it takes to fit into a terminal's width."""
+    gone: list[str] = []
+    while True:
+        kept = [index for index, header in enumerate(headers) if header not in gone]
+        text = table([headers[index] for index in kept], [[row[index] for index in kept] for row in rows])
+        if width is None or len(gone) == len(spare) or max(map(len, text.splitlines()), default=0) <= width:
+            return text
+        gone.append(spare[len(gone)])
+
+
+def hanging(text: str, indent: int, width: int | None) -> str:
+    """A line, and where it is longer than the terminal its rest below, set in so far; no word is broken."""
+    if width is None or len(text) <= width:
+        return f"{text}\n"
+    lines = textwrap.wrap(
+        text,
+        max(width, indent + 30),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
+    return "".join(f"{line}\n" for line in lines)
 
 
 class GrowingTable:

@@ -14,21 +14,31 @@ from kubectl_egress.report.comparison import comparison, comparison_lines
 from kubectl_egress.report.inspect import API_VERSION
 from kubectl_egress.report.latency import latency_of, milliseconds
 from kubectl_egress.report.names import reference, short_name
-from kubectl_egress.report.table import counted, one_line, table
+from kubectl_egress.report.table import counted, fitted, hanging, one_line
 
 COLUMNS = ("WORKLOAD", "HOST", "VERDICT", "FAILS", "REQUESTS", "CODES", "P50", "P95", "P99", "PODS")
+SPARE = ("P50", "P99", "REQUESTS")
+"""What a narrow terminal does without; the codes have the requests in them."""
 WORST_FIRST = tuple(reversed(Judgement))
 
 
-def verify_table(verdicts: Sequence[Verdict], wide: bool = False, colour: bool = False) -> str:
+def verify_table(
+    verdicts: Sequence[Verdict], wide: bool = False, colour: bool = False, width: int | None = None
+) -> str:
     """One line for each workload and host, the worst first, then the reason of each that is not verified.
 
-    `wide` adds a line of reasons for every pod. '' without verdicts.
+    `wide` adds a line of reasons for every pod. `width`: of the terminal; what does not fit is left to `wide`. '' without
+    verdicts.
     """
-    ordered = sorted(verdicts, key=lambda one: (WORST_FIRST.index(one.judgement), one.host, one.workload))
-    reasons = [line for verdict in ordered for line in _reasons(verdict, wide)]
-    text = table(COLUMNS, [_row(verdict) for verdict in ordered])
+    ordered = worst_first(verdicts)
+    reasons = [hanging(line, 14, width) for verdict in ordered for line in _reasons(verdict, wide)]
+    text = fitted(COLUMNS, [_row(verdict) for verdict in ordered], None if wide else width, SPARE)
     return highlighted(text + ("\n" + "".join(reasons) if reasons else ""), colour)
+
+
+def worst_first(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The order in which somebody reads them."""
+    return sorted(verdicts, key=lambda one: (WORST_FIRST.index(one.judgement), one.host, one.workload))
 
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
@@ -61,7 +71,7 @@ def _reasons(verdict: Verdict, wide: bool) -> list[str]:
     for pod in verdict.pods if wide else ():
         lines.append(_reason(str(pod.judgement), f"pod/{pod.pod.name}", pod.reason))
     compared = comparison(verdict) if wide else None
-    lines += [f"{'':12}  {line}\n" for line in (comparison_lines(compared) if compared else ())]
+    lines += [f"{'':12}  {line}" for line in (comparison_lines(compared) if compared else ())]
     lines += _history(verdict)
     return lines
 
@@ -76,7 +86,7 @@ def _history(verdict: Verdict) -> list[str]:
 
 
 def _reason(judgement: str, about: str, reason: str) -> str:
-    return f"{judgement:<12}  {about}: {urls.shown(one_line(reason))}\n"
+    return f"{judgement:<12}  {about}: {urls.shown(one_line(reason))}"
 
 
 def verify_summary(verdicts: Sequence[Verdict]) -> str:

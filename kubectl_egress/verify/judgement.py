@@ -28,7 +28,7 @@ from kubectl_egress.model import Host, Judgement, PodVerdict, Proxy, ProxyUnread
 from kubectl_egress.verify.baseline import Baseline
 from kubectl_egress.verify.configured import Expected, configured, shown
 from kubectl_egress.verify.latency import percentiles
-from kubectl_egress.verify.traffic import Traffic, by_code, flags_of, total, traffic
+from kubectl_egress.verify.traffic import MEANINGS, Traffic, by_code, flags_of, total, traffic
 
 _WORST_LAST = tuple(Judgement)
 
@@ -63,7 +63,7 @@ def _decide(host: Host, problem: str, found: Traffic, baseline: Baseline) -> tup
         return Judgement.LEAKING, "; ".join(found.leaks)
     failing = _failing(host, found, baseline)
     if failing:
-        return Judgement.FAILING, f"{failing}; {problem}" if problem else failing
+        return Judgement.FAILING, f"{failing}; {problem}" if problem else f"{failing}{_meaning(found.failed)}"
     if problem:
         return Judgement.UNCONFIGURED, problem
     if not found.used and not found.seen:
@@ -106,6 +106,12 @@ def _counted(series: Sequence[RequestSeries]) -> str:
         label = " ".join(filter(None, [one.code, ",".join(sorted(flags_of(one)))]))
         counted[label] = counted.get(label, 0) + one.count
     return ", ".join(f"{label}×{count}" for label, count in counted.items())
+
+
+def _meaning(series: Sequence[RequestSeries]) -> str:
+    """What the response flags of the failed ones mean, in brackets; '' of flags that say nothing more."""
+    flags = sorted({flag for one in series for flag in flags_of(one)} & MEANINGS.keys())
+    return f" ({'; '.join(f'{flag}: {MEANINGS[flag]}' for flag in flags)})" if flags else ""
 
 
 def _evidence(is_configured: Mapping[str, Any], found: Traffic) -> Mapping[str, Any]:

@@ -26,6 +26,19 @@ _UNSENT = frozenset(
 # With these, Envoy answered in the server's place, or the connection to it broke. Not DC and DPE, the application's own.
 PROXY_MADE = _UNSENT | {"DT", "UT", "LR", "UR", "UC", "UPE", "UMSDR", "IH", "SI", "DR"}
 
+MEANINGS = {
+    "DF": "its name does not resolve",
+    "NC": "the proxy has no cluster for it",
+    "NR": "the proxy has no route for it",
+    "UC": "the server broke the connection off",
+    "UF": "no connection: the server's certificate was refused, or nobody answers there",
+    "UH": "the proxy has no address of it",
+    "UO": "a circuit breaker is open",
+    "UR": "the server reset the request",
+    "UT": "the server took too long",
+}
+"""Of the flags that somebody meets, what they say of a host whose TLS the sidecar originates."""
+
 _BLACK_HOLE = "BlackHoleCluster"
 _PASSTHROUGH = ("PassthroughCluster", "AllowAnyDynamicDNSCluster")
 

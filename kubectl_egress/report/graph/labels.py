@@ -10,6 +10,7 @@ GAP = 3
 """Between two labels."""
 HEAD = 12
 """Between the end of a curve and its box."""
+ROUNDS = 8
 STEPS = 24
 """So finely a curve is looked at."""
 
@@ -59,18 +60,41 @@ class Place:
 
 def places(curves: Sequence[Curve], widths: Sequence[float]) -> list[Place | None]:
     """A place for the label of each curve, as near its middle as can be; None: no label, or no room that is free."""
-    if not any(widths):
+    wanted = [index for index, width in enumerate(widths) if width]
+    if not wanted:
         return [None] * len(curves)
     points = [[curve.at(step / STEPS) for step in range(STEPS + 1)] for curve in curves]
-    found: list[Place | None] = [None] * len(curves)
     # The steepest first: they have the fewest places.
-    order = sorted(range(len(curves)), key=lambda index: -abs(curves[index].y2 - curves[index].y1))
+    order = sorted(wanted, key=lambda index: -abs(curves[index].y2 - curves[index].y1))
+    best: list[Place | None] = []
+    for _ in range(ROUNDS):
+        found = _placed(curves, widths, points, order)
+        if not best or _missing(found, wanted) < _missing(best, wanted):
+            best = found
+        if not _missing(best, wanted):
+            return best
+        # Whoever found no room is asked first in the next round.
+        order = sorted(order, key=lambda index: found[index] is not None)
+    return best
+
+
+def _missing(found: Sequence[Place | None], wanted: Sequence[int]) -> int:
+    return sum(found[index] is None for index in wanted)
+
+
+def _placed(
+    curves: Sequence[Curve],
+    widths: Sequence[float],
+    points: Sequence[Sequence[tuple[float, float]]],
+    order: Sequence[int],
+) -> list[Place | None]:
+    """One label after the other, each where it hides the least of other curves and no label."""
+    found: list[Place | None] = [None] * len(curves)
     for index in order:
-        if widths[index]:
-            taken = [place for place in found if place is not None]
-            others = [point for other, row in enumerate(points) if other != index for point in row]
-            free = [one for one in _on(curves[index], widths[index]) if not any(one.covers(other) for other in taken)]
-            found[index] = min(free, key=lambda one: sum(map(one.holds, others)), default=None)
+        taken = [place for place in found if place is not None]
+        others = [point for other, row in enumerate(points) if other != index for point in row]
+        free = [one for one in _on(curves[index], widths[index]) if not any(one.covers(other) for other in taken)]
+        found[index] = min(free, key=lambda one: sum(map(one.holds, others)), default=None)
     return found
 
 

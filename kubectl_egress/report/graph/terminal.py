@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from typing import NamedTuple
 
 from kubectl_egress import urls
 from kubectl_egress.graph import Edge, Graph, Health
@@ -21,10 +22,9 @@ LINES = {
 }
 
 
-def graph_text(graph: Graph, colour: bool = False) -> str:
-    """The graph; '' where no workload calls anything outside."""
-    hosts = max((len(edge.name) for edge in graph.edges), default=0)
-    rates = max((len(rate_text(edge)) for edge in graph.edges), default=0)
+def graph_text(graph: Graph, colour: bool = False, width: int | None = None) -> str:
+    """The graph; '' where no workload calls anything outside. Notes that do not fit into `width` have a line of their own."""
+    columns = _Columns(*(max((len(one(edge)) for edge in graph.edges), default=0) for one in TOLD))
     parts = []
     for workload, found in groupby(graph.edges, key=lambda edge: edge.workload):
         edges = list(found)
@@ -32,28 +32,40 @@ def graph_text(graph: Graph, colour: bool = False) -> str:
         parts.append(f"{painted(where + short_name(workload), 'bold', colour)}\n")
         for edge in edges:
             branch = "└" if edge is edges[-1] else "├"
-            parts.append(_line(branch, edge, hosts, rates, colour))
+            parts.append(_line(branch, edge, columns, colour, width))
     return urls.shown("".join(parts))
 
 
-def _line(branch: str, edge: Edge, hosts: int, rates: int, colour: bool) -> str:
-    visibility = f"{edge.visibility:<8}"
-    cells = [
-        f"{branch}{LINES[edge.visibility]} {one_line(edge.name):<{hosts}}",
-        highlighted(visibility, colour),
-        f"{rate_text(edge):>{rates}}",
-        f"{errors_text(edge):>13}",
-        f"{latency_text(edge):<10}",
-        _notes(edge),
+class _Columns(NamedTuple):
+    host: int
+    rate: int
+    errors: int
+    latency: int
+
+
+TOLD = (lambda edge: one_line(edge.name), rate_text, errors_text, latency_text)
+
+
+def _line(branch: str, edge: Edge, columns: _Columns, colour: bool, width: int | None) -> str:
+    told = [
+        f"{branch}{LINES[edge.visibility]} {one_line(edge.name):<{columns.host}}",
+        f"{edge.visibility:<8}",
+        f"{rate_text(edge):>{columns.rate}}",
+        f"{errors_text(edge):>{columns.errors}}",
+        f"{latency_text(edge):<{columns.latency}}",
     ]
-    line = "  ".join(cells).rstrip()
+    notes = _notes(edge)
+    if width is not None and notes and len("  ".join([*told, notes])) > width:
+        notes = f"\n{'│' if branch == '├' else ' '}    {notes}"
     bad = edge.health in (Health.FAILING, Health.CLEAR)
+    told[1] = highlighted(told[1], colour and not bad)
+    line = "  ".join(told).rstrip() + notes if notes.startswith("\n") else "  ".join([*told, notes]).rstrip()
     return f"{painted(line, 'red', colour and bad)}\n"
 
 
 def _notes(edge: Edge) -> str:
     notes = [f"{edge.flow.in_clear} IN CLEAR"] if edge.flow and edge.flow.in_clear else []
-    notes += ["failing"] if edge.health is Health.FAILING else []
+    notes += [str(edge.health)] if edge.health in (Health.DEGRADED, Health.FAILING) else []
     notes += ["migrated"] if edge.migrated else []
     notes += [f"blocked by {','.join(edge.findings)}"] if edge.findings else []
     notes += ["no call site"] if not edge.call_sites and edge.host else []
