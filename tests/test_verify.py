@@ -177,6 +177,8 @@ VERDICTS = {
     "begun, not ended": (proxy(series(1), sent=1), proxy(series(1), sent=2), "silent", "none answered yet"),
     "ended, begun before": (proxy(sent=1), proxy(series(1), sent=1), "silent", "no request begun"),
     "all given up": (proxy(), proxy(series(2, "0", "DC"), sent=2), "silent", "gave up on 2"),
+    "rotated away": (proxy(series(50), sent=50), proxy(sent=53), "silent", "none answered yet"),
+    "rotated and begun anew": (proxy(series(50), sent=50), proxy(series(3), sent=53), "verified", "200×3 over TLS"),
     "metrics are off": (proxy(), proxy(sent=4), "unknown", "metrics are off"),
     "certificate refused": (
         proxy(),

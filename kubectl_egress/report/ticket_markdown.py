@@ -108,7 +108,7 @@ def _evidence(told: Mapping[str, Any]) -> Iterator[str]:
         "### Before and now",
         "",
         "Before: of all callers, since their proxies had started. While the application itself encrypted, the mesh could not "
-        "see what the server answered, nor how fast. Now: of the workload, while it was verified.",
+        "see what the server answered, nor how fast. Now: of the workload, while its proxies were watched for this page.",
         "",
     )
     yield from _table(

@@ -64,7 +64,7 @@ class Traffic:
     leaks: tuple[str, ...]
     """Everything that went out in clear, in words."""
     since_start_count: int
-    """Requests under the host's name since the proxy started; 0: it exports no `istio_requests_total` of it."""
+    """Requests under the host's name since the proxy or its metrics began; 0: it exports no `istio_requests_total` of it."""
     buckets: Buckets
     since_start: bool
     """Whether `buckets` are those since the proxy started, since there are none of the window yet."""
@@ -116,14 +116,16 @@ def traffic(host: Host, before: ProxySnapshot, after: ProxySnapshot, expected: E
             *_address_leaks(host, start, after, expected),
             *_cluster_leaks(host, start, after),
         ),
-        since_start_count=total(
-            one
-            for one in requests_between(host, emptied(after), after)
-            if one.service_name not in (_BLACK_HOLE, *_PASSTHROUGH)
-        ),
+        # Istio rotates its metrics: what was exported before the window is not off.
+        since_start_count=_exported(host, after) or _exported(host, start),
         buckets=in_window or buckets_of(host, after),
         since_start=not in_window and bool(buckets_of(host, after)),
     )
+
+
+def _exported(host: Host, snapshot: ProxySnapshot) -> int:
+    series = requests_between(host, emptied(snapshot), snapshot)
+    return total(one for one in series if one.service_name not in (_BLACK_HOLE, *_PASSTHROUGH))
 
 
 def total(series: Iterable[RequestSeries]) -> int:
