@@ -60,11 +60,13 @@ def statistics(scene: Scene, name: str) -> str:
 
 
 @contextmanager
-def prometheus(directory: Path, port: int, names: Sequence[str], **labels: str) -> Iterator[str]:
-    """One that scrapes the Deployments every second; its address. `labels`: what its relabelling makes of theirs."""
+def prometheus(
+    directory: Path, port: int, names: Sequence[str], *, host: str = "127.0.0.1", **labels: str
+) -> Iterator[str]:
+    """One that scrapes the Deployments every second and listens on `host`; its URL. `labels`: what its relabelling makes of theirs."""
     assert PROMETHEUS is not None, "skipped otherwise"
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((host, 0))
         own = free.getsockname()[1]
     relabel = [{"target_label": key, "replacement": value} for key, value in labels.items()]
     jobs = [
@@ -82,12 +84,12 @@ def prometheus(directory: Path, port: int, names: Sequence[str], **labels: str) 
         PROMETHEUS,
         f"--config.file={directory / 'prometheus.yml'}",
         f"--storage.tsdb.path={directory / 'series'}",
-        f"--web.listen-address=127.0.0.1:{own}",
+        f"--web.listen-address={host}:{own}",
         "--log.level=error",
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield f"http://127.0.0.1:{own}"
+        yield f"http://{host}:{own}"
     finally:
         process.terminate()
         process.wait(20)

@@ -198,6 +198,17 @@ def test_none_or_several_are_no_guess(
     assert "--prometheus NAMESPACE/SERVICE:PORT" in raised.value.remedy
 
 
+def test_what_the_operator_makes_beside_it_is_the_same(api: FakeApi, cluster: Cluster) -> None:
+    stack, operated = service("stack-prometheus", "monitoring"), service("prometheus-operated", "monitoring")
+    answers = [listing("Service", "v1", items) for items in ([], [], [stack], [operated])]
+    api.on("GET", "/api/v1/services", *answers)
+    assert Prometheus(cluster, "auto").name == "monitoring/stack-prometheus:9090"
+    asked = [request.query["labelSelector"] for request in api.asked("GET", "/api/v1/services")]
+    assert asked[-1] == "operated-prometheus=true"
+    api.on("GET", "/api/v1/services", *(listing("Service", "v1", items) for items in ([], [], [], [operated])))
+    assert Prometheus(cluster, "auto").name == "monitoring/prometheus-operated:9090"
+
+
 def test_refusals_say_what_it_takes(api: FakeApi, cluster: Cluster) -> None:
     api.on("GET", "/api/v1/services", status(403, "services is forbidden", "Forbidden"))
     with pytest.raises(EgressError, match="cannot be looked for"):

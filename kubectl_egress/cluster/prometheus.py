@@ -25,8 +25,9 @@ LABELS = (
     "app.kubernetes.io/name=prometheus",
     "app=prometheus",
     "app=kube-prometheus-stack-prometheus",
-    "operated-prometheus=true",
 )
+# What the operator makes beside them, for the same Prometheus.
+OPERATED = "operated-prometheus=true"
 PORTS = (9090, 80)
 
 
@@ -114,11 +115,9 @@ def found(cluster: Cluster) -> tuple[str, str, int]:
     seen: dict[tuple[str, str], int] = {}
     try:
         for selector in LABELS:
-            for body in cluster.list("v1", "services", None, label_selector=selector):
-                ports = [port["port"] for port in body["spec"].get("ports") or ()]
-                usable = [port for port in PORTS if port in ports]
-                if usable:
-                    seen[body["metadata"]["namespace"], body["metadata"]["name"]] = usable[0]
+            seen |= _services(cluster, selector)
+        spaces = {namespace for namespace, _ in seen}
+        seen |= {key: port for key, port in _services(cluster, OPERATED).items() if key[0] not in spaces}
     except ForbiddenError as error:
         raise EgressError(
             f"Prometheus cannot be looked for: {error.message}", "give --prometheus URL or NAMESPACE/SERVICE:PORT"
@@ -131,3 +130,13 @@ def found(cluster: Cluster) -> tuple[str, str, int]:
         )
     [(namespace, name)] = seen
     return namespace, name, seen[namespace, name]
+
+
+def _services(cluster: Cluster, selector: str) -> dict[tuple[str, str], int]:
+    found = {}
+    for body in cluster.list("v1", "services", None, label_selector=selector):
+        ports = [port["port"] for port in body["spec"].get("ports") or ()]
+        usable = [port for port in PORTS if port in ports]
+        if usable:
+            found[body["metadata"]["namespace"], body["metadata"]["name"]] = usable[0]
+    return found
