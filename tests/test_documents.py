@@ -25,7 +25,9 @@ GRAMMAR = re.compile(r"[…\[\]|]")
 
 
 @pytest.mark.parametrize(
-    ("name", "made"), [("what-is-found", what_is_found.page), ("findings", findings_page.page)], ids=str
+    ("name", "made"),
+    [("what-is-found", what_is_found.page), ("findings", findings_page.page)],
+    ids=["what-is-found", "findings"],
 )
 def test_a_page_that_is_made_from_tables_says_what_they_say(name: str, made: Any) -> None:
     assert (ROOT / "docs" / f"{name}.md").read_text() == made(), f"python -m tests.{made.__module__.rpartition('.')[2]}"
