@@ -26,6 +26,11 @@ Answer = str | Callable[[], str]
 """What is typed; a function does something first."""
 
 
+def masked(line: str) -> str:
+    """A line without its numbers and widths, which differ from run to run."""
+    return re.sub(r"\s+", " ", re.sub(r"\d[\d.]*", "N", line)).strip()
+
+
 def typed(scene: Scene, *arguments: str, answers: Sequence[tuple[str, Answer]], patience: float = 60.0) -> Run:
     """Run a command on a terminal of its own; each answer is typed when its pattern is on the screen, in their order."""
     ours, theirs = pty.openpty()

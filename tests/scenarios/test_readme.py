@@ -10,15 +10,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.scene import HOST, Scene, until
+from tests.terminal import masked
 
 pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
-
-
-def masked(line: str) -> str:
-    """Without numbers and widths, which differ from run to run."""
-    return re.sub(r"\s+", " ", re.sub(r"\d[\d.]*", "N", line)).strip()
 
 
 def first_screen() -> list[tuple[list[str], list[str]]]:
