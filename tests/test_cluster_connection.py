@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import re
 import socket
 import subprocess
 import sys
@@ -190,6 +192,7 @@ def test_a_kubeconfig_flag_that_leads_nowhere(tmp_path: Path) -> None:
         ({"client-certificate-data": "==", "client-key-data": "=="}, "is not PEM"),
         ({"client-certificate-data": "=="}, "client-key-data or client-key must be specified for me"),
         ({"tokenFile": "gone"}, "unusable credentials: .*gone"),
+        ({"exec": "login"}, "unusable credentials: exec is no mapping"),
     ],
 )
 def test_credentials_that_cannot_be_read(api: FakeApi, tmp_path: Path, user: dict[str, str], message: str) -> None:
@@ -212,20 +215,52 @@ def test_an_exec_plugin_gives_the_token(api: FakeApi, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "message"),
+    ("script", "message", "shown"),
     [
-        ("import sys; sys.exit('the session has expired')", "the session has expired"),
-        ("print('hello')", "failed to decode process output"),
+        (
+            "import sys; sys.exit('the session has expired')",
+            f"exec: executable {sys.executable} failed with exit code 1",
+            "the session has expired\n",
+        ),
+        ("print('hello')", "decoding stdout: it is not JSON", ""),
+        ("print('[]')", "configured to use API version client.authentication.k8s.io/v1, plugin returned", ""),
+        ("print(SAYS % '{}')", "exec plugin didn't return a token or cert/key pair", ""),
+        ("print(SAYS % 'null')", "exec plugin didn't return a status field", ""),
+        ("""print(SAYS % '{"clientKeyData":"x"}')""", "exec plugin returned only certificate or key, not both", ""),
+        ("""print(SAYS % '{"token":"x","expirationTimestamp":"soon"}')""", "decoding stdout: Invalid isoformat", ""),
     ],
 )
 def test_an_exec_plugin_that_fails_is_said_and_nobody_is_asked(
-    api: FakeApi, tmp_path: Path, script: str, message: str, capfd: pytest.CaptureFixture[str]
+    api: FakeApi, tmp_path: Path, script: str, message: str, shown: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write_kubeconfig(tmp_path / "config", api.url, **plugin(tmp_path, script))
-    with pytest.raises(ForbiddenError, match=message):
+    says = """SAYS = '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":%s}'"""
+    write_kubeconfig(tmp_path / "config", api.url, **plugin(tmp_path, f"{says}\n{script}"))
+    with pytest.raises(ForbiddenError, match=re.escape(message)):
         dial(tmp_path / "config")
     assert not api.requests
-    assert capfd.readouterr().err == ""
+    assert capfd.readouterr().err == shown
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"interactiveMode": "Always"},
+            "exec plugin cannot support interactive mode: standard input is not a terminal",
+        ),
+        ({"interactiveMode": "Sometimes"}, 'unknown interactiveMode: "Sometimes"'),
+        ({"apiVersion": ""}, "apiVersion is missing in the kubeconfig"),
+    ],
+)
+def test_an_exec_plugin_that_may_not_run(
+    api: FakeApi, tmp_path: Path, settings: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    given = plugin(tmp_path, f"open({str(tmp_path / 'ran')!r}, 'w')")["exec"]
+    write_kubeconfig(tmp_path / "config", api.url, exec={**given, **settings})
+    with pytest.raises(ForbiddenError, match=message):
+        dial(tmp_path / "config")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_exec_plugin_that_is_not_installed(api: FakeApi, tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ def test_zsh_completes_the_direct_command(tmp_path: Path) -> None:
         zpty z zsh -f
         zpty -w z "PROMPT='>'; autoload -U compinit; compinit -u -d {tmp_path}/dump; source <(kubectl-egress completion zsh); echo re''ady"
         zpty -r -m z text '*ready*'
-        zpty -n -w z $'kubectl-egress insp\\t -o js\\t ; echo do''ne\\n'
+        zpty -n -w z $'kubectl-egress insp\\t -o js\\t ; echo do\\'\\'ne\\n'
         zpty -r -m z text '*done*'
         print -r -- $text
         zpty -d z

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import urllib3
+
+if TYPE_CHECKING:
+    from kubectl_egress.cluster.renewal import Renewal
 
 _CONNECTIONS = 32
 
@@ -29,6 +35,8 @@ class Access:
     """The name that the certificate is checked against, where it is not the address's."""
     authorization: Callable[[], str] = nobody
     """The Authorization header, renewed if it has expired; empty for none."""
+    renewal: Renewal | None = None
+    """Where other credentials come from when the server turns these away."""
     proxy: str = ""
     proxy_headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,3 +61,37 @@ def pool(access: Access) -> urllib3.PoolManager:
         headers = dict(access.proxy_headers)
         return urllib3.ProxyManager(access.proxy, proxy_headers=headers, proxy_ssl_context=access.tls, **settings)
     return urllib3.PoolManager(**settings)
+
+
+def behind_proxy(access: Access, given: str = "") -> Access:
+    """With the proxy as Go chooses it: kubeconfig's always; the environment's by two variables, and never to this machine.
+
+    The client would also take ALL_PROXY and macOS's own settings, and let NO_PROXY overrule the kubeconfig.
+    """
+    scheme, host = access.server.partition("://")[0], urlsplit(access.server).hostname or ""
+    proxy = given or ("" if _is_loopback(host) else _proxy_of_environment(access.server, scheme))
+    credentials = urllib3.util.parse_url(proxy).auth if proxy else None
+    # urllib3 leaves what stands in the address out.
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(credentials)) if credentials else {}
+    return replace(access, proxy=proxy, proxy_headers=headers)
+
+
+def _proxy_of_environment(server: str, scheme: str) -> str:
+    proxy, excepted = _environment(f"{scheme}_proxy"), _environment("no_proxy")
+    if not (proxy and excepted):
+        return proxy
+    # Here, because the client takes 0.15 s to import.
+    from kubernetes.client.rest import should_bypass_proxies
+
+    return "" if should_bypass_proxies(server, excepted) else proxy
+
+
+def _environment(name: str) -> str:
+    return os.environ.get(name.upper()) or os.environ.get(name) or ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

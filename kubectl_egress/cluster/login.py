@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import ipaddress
 import os
+import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import urllib3
 
 from kubectl_egress.cluster import tls
-from kubectl_egress.cluster.access import Access
+from kubectl_egress.cluster.access import Access, behind_proxy
 from kubectl_egress.cluster.kubeconfig import Choice, Settings, choose, line, read_files, remedy
 from kubectl_egress.cluster.options import ConnectionOptions
 from kubectl_egress.errors import EgressError, UsageError
+
+if TYPE_CHECKING:
+    from kubectl_egress.cluster.renewal import Renewal
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # What http.IsTokenChar allows, less the percent sign, which is what others are written with (client-go `legalHeaderByte`).
@@ -51,11 +54,11 @@ def load_login(options: ConnectionOptions) -> Login:
     headers = tuple(_impersonation(user, chosen.user))
     _check(chosen, cluster, user)
     try:
-        access = _access(cluster, user, remedy(files))
+        access = _access(cluster, user, remedy(files), attended=options.attended)
     except (ValueError, OSError) as exception:
         # Base64 that is none, a token file that may not be read.
         raise EgressError(f"kubeconfig: unusable credentials: {line(exception)}", remedy(files)) from exception
-    return Login(_behind_proxy(access, cluster), chosen.namespace, headers)
+    return Login(behind_proxy(access, str(cluster.get("proxy-url") or "")), chosen.namespace, headers)
 
 
 def _in_cluster(options: ConnectionOptions) -> Login:
@@ -72,7 +75,7 @@ def _in_cluster(options: ConnectionOptions) -> Login:
         )
     namespace = _SERVICE_ACCOUNT / "namespace"
     name = namespace.read_text().strip() if namespace.is_file() else "default"
-    return Login(_behind_proxy(access, {}), name, headers)
+    return Login(behind_proxy(access), name, headers)
 
 
 def _of_pod() -> Access | None:
@@ -213,10 +216,10 @@ def _check_file(settings: Settings, key: str, word: str, owner: str) -> None:
         ) from error
 
 
-def _access(cluster: Settings, user: Settings, mend: str) -> Access:
-    """What the settings come to; `mend` is the remedy for those that are broken."""
+def _access(cluster: Settings, user: Settings, mend: str, *, attended: bool) -> Access:
+    """What the settings come to; `mend` is the remedy for those that are broken, `attended` as for `run_plugin`."""
     token = _token(user)
-    if user.get("auth-provider") or (user.get("exec") and not token()):
+    if user.get("auth-provider"):
         from kubectl_egress.cluster.plugins import of_user
 
         return of_user(cluster, {**user, **_given({"token": token()})}, mend)
@@ -229,13 +232,30 @@ def _access(cluster: Settings, user: Settings, mend: str) -> Access:
         _pem(user, "client-key"),
         verified=not cluster.get("insecure-skip-tls-verify"),
     )
+    name = str(cluster.get("tls-server-name") or "")
+    if user.get("exec") and not token():
+        if not isinstance(user["exec"], dict):
+            raise ValueError("exec is no mapping")
+        renewal = _plugin(user["exec"], cluster, context, attended=attended)
+        return Access(server, context, name, renewal.authorization, renewal)
     basic = _basic(user)
     return Access(
         server,
         context,
-        str(cluster.get("tls-server-name") or ""),
+        name,
         lambda: f"Bearer {given}" if (given := token()) else basic,
     )
+
+
+def _plugin(plugin: Settings, cluster: Settings, context: ssl.SSLContext, *, attended: bool) -> Renewal:
+    from kubectl_egress.cluster.exec_plugins import Credential, run_plugin
+    from kubectl_egress.cluster.renewal import Renewal
+
+    def show(credential: Credential) -> None:
+        if credential.certificate:
+            tls.show(context, tls.Pem(credential.certificate), tls.Pem(credential.key))
+
+    return Renewal(lambda: run_plugin(plugin, cluster, attended=attended), show)
 
 
 def _pem(settings: Settings, key: str) -> tls.Pem:
@@ -275,37 +295,3 @@ def _token(user: Settings) -> Callable[[], str]:
         return last[0]
 
     return renewed
-
-
-def _behind_proxy(access: Access, cluster: Settings) -> Access:
-    """With the proxy as Go chooses it: kubeconfig's always; the environment's by two variables, and never to this machine.
-
-    The client would also take ALL_PROXY and macOS's own settings, and let NO_PROXY overrule the kubeconfig.
-    """
-    scheme, host = access.server.partition("://")[0], urlsplit(access.server).hostname or ""
-    proxy = cluster.get("proxy-url") or ("" if _is_loopback(host) else _proxy_of_environment(access.server, scheme))
-    credentials = urllib3.util.parse_url(proxy).auth if proxy else None
-    # urllib3 leaves what stands in the address out.
-    headers = urllib3.make_headers(proxy_basic_auth=unquote(credentials)) if credentials else {}
-    return replace(access, proxy=proxy, proxy_headers=headers)
-
-
-def _proxy_of_environment(server: str, scheme: str) -> str:
-    proxy, excepted = _environment(f"{scheme}_proxy"), _environment("no_proxy")
-    if not (proxy and excepted):
-        return proxy
-    # Here, because the client takes 0.15 s to import.
-    from kubernetes.client.rest import should_bypass_proxies
-
-    return "" if should_bypass_proxies(server, excepted) else proxy
-
-
-def _environment(name: str) -> str:
-    return os.environ.get(name.upper()) or os.environ.get(name) or ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -30,3 +30,5 @@ class ConnectionOptions:
     """`1s`, `2m`, `3h`, a number of seconds, or `0` for none."""
     disable_compression: bool = False
     field_manager: str = "kubectl-egress"
+    attended: bool = True
+    """Whether somebody is there to be asked by an exec plugin."""

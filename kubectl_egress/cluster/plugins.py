@@ -1,13 +1,13 @@
-"""Credentials that somebody else gives, by the client's own loader: exec plugins, OIDC and GCP, a pod's service account.
+"""Credentials by the client's own loader: the old providers (OIDC, GCP), and a pod's service account.
 
-The client takes 0.15 s to import, which a kubeconfig with a certificate or a token need not wait for.
+The client takes 0.15 s to import, which no other kubeconfig need wait for.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,7 +40,7 @@ def of_pod() -> Access | None:
 def of_user(cluster: Settings, user: Settings, mend: str) -> Access:
     """The access that a kubeconfig's cluster and user come to; its files are absolute paths. `mend`: a broken one's remedy.
 
-    EgressError for settings that cannot be used, ForbiddenError for a plugin that gives nothing.
+    EgressError for settings that cannot be used, ForbiddenError for a provider that gives nothing.
     """
     configuration = Configuration()
     with _logged_errors() as logged:
@@ -50,7 +50,11 @@ def of_user(cluster: Settings, user: Settings, mend: str) -> Access:
             # `Expected key K in …` goes on with the whole entry, tokens and all.
             message = re.sub(r"(Expected key \S+) in .*", r"\1", line(exception))
             raise EgressError(f"kubeconfig: {message}", mend) from None
-    _check_plugin(user, configuration, logged)
+    if not configuration.api_key:
+        # It would go on as nobody.
+        reason = line(logged[0]) if logged else "it gave none"
+        hint = "log in again, or choose another user with --user or --context"
+        raise ForbiddenError(f"getting credentials: auth-provider: {reason}", hint, status=401, reason="Unauthorized")
     return _access(configuration)
 
 
@@ -82,7 +86,7 @@ def _loader(cluster: Settings, user: Settings) -> Any:
 
 @contextmanager
 def _logged_errors() -> Iterator[list[str]]:
-    """Collect what the loader logs: a failing exec plugin is logged and otherwise ignored by it."""
+    """Collect what the loader logs: a provider that fails is logged and otherwise ignored by it."""
     messages: list[str] = []
 
     class Collector(logging.Handler):
@@ -95,26 +99,3 @@ def _logged_errors() -> Iterator[list[str]]:
         yield messages
     finally:
         root.removeHandler(collector)
-
-
-def _check_plugin(user: Settings, configuration: Configuration, logged: Sequence[str]) -> None:
-    """Raise ForbiddenError where an exec plugin gave nothing: without it, we would ask as nobody."""
-    plugin = user.get("exec")
-    if not isinstance(plugin, dict) or configuration.api_key or configuration.cert_file:
-        return
-    command = str(plugin.get("command") or "")
-    reason = line(logged[0]) if logged else "it gave no credentials"
-    if "[Errno 2]" in reason:
-        reason = f"executable {command} not found"
-    elif "NoneType" in reason:
-        # The client's own slip on a terminal, where the plugin's words were already shown.
-        reason = f"{command} failed"
-    elif command:
-        reason = f"{command}: {reason.removeprefix('exec: ')}"
-    hint = line(plugin.get("installHint") or "")
-    raise ForbiddenError(
-        f"getting credentials: exec: {reason}",
-        hint or f"run the login command of {command} again, or choose another user with --user or --context",
-        status=401,
-        reason="Unauthorized",
-    )

@@ -44,7 +44,7 @@ def context(
     else:
         made.load_default_certs()
     if certificate:
-        _show(made, certificate, key)
+        show(made, certificate, key)
     return made
 
 
@@ -59,8 +59,11 @@ def _trust(made: ssl.SSLContext, authority: Pem) -> None:
         ) from error
 
 
-def _show(made: ssl.SSLContext, certificate: Pem, key: Pem) -> None:
-    """OpenSSL reads files alone; text is in one for no longer than that takes."""
+def show(made: ssl.SSLContext, certificate: Pem, key: Pem) -> None:
+    """Have connections that are opened from now on show this certificate; EgressError for one that cannot be used.
+
+    OpenSSL reads files alone; text is in one for no longer than that takes.
+    """
     with tempfile.TemporaryDirectory(prefix="kubectl-egress-") as directory:
         names = [_file(one, Path(directory, name)) for one, name in ((certificate, "certificate"), (key, "key"))]
         try:

@@ -81,9 +81,12 @@ class Transport:
         Raises ApiError (by status) for a refusal, UnreachableError where nobody answers.
         """
         attempt = 0
+        renewed = False
         while True:
             attempt += 1
             pause: float | None
+            renewal = self.access.renewal
+            credential = renewal.current if renewal else None
             try:
                 response = self._send(method, path, query or {}, body, content_type, accept, self._limits())
                 data = response.data
@@ -94,6 +97,11 @@ class Transport:
             else:
                 if response.status < 300:
                     return _object(data, self.server)
+                if response.status == 401 and renewal and credential and not renewed and renewal.instead_of(credential):
+                    # Nothing was done, whatever was asked for; and connections have shown the old certificate.
+                    renewed = True
+                    self._pool.clear()
+                    continue
                 pause = _pause_after_answer(method, response.status, response.headers.get("Retry-After"), attempt)
                 if pause is None:
                     raise refusal(response.status, data)

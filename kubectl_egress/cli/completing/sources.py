@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from kubectl_egress.cli.completing.words import Place
 from kubectl_egress.cli.options import Connection, Selection
 
 if TYPE_CHECKING:
-    from kubectl_egress.cluster import Cluster
+    from kubectl_egress.cluster import Cluster, ConnectionOptions
 
 Candidates = Iterable[tuple[str, str]]
 """What may stand there, each with what it is; the latter may be empty."""
@@ -141,7 +141,14 @@ def connection(place: Place) -> Connection:
     }
     for name in ("insecure_skip_tls_verify", "disable_compression"):
         given[name] = name in place.flags
-    return Connection(**{"request_timeout": PATIENCE, **given})
+    return _Unattended(**{"request_timeout": PATIENCE, **given})
+
+
+class _Unattended(Connection):
+    """Whose exec plugin asks nothing, says nothing, and is not waited for."""
+
+    def options(self, namespace: str = "", field_manager: str = "kubectl-egress") -> ConnectionOptions:
+        return replace(super().options(namespace, field_manager), attended=False)
 
 
 class _Asking:
