@@ -72,6 +72,8 @@ class FakeApi:
         """What a command in a pod writes: stdout, stderr; anything on stderr is a failure."""
         self.refused: dict[str, Answer] = {}
         """By subresource (portforward, exec), or by the path of one pod's: the refusal of its handshake."""
+        self.at_once = 0
+        """The most questions to a port that had come when the first of them was answered."""
         self.url = ""
 
     def on(self, method: str, path: str, *answers: Answer) -> None:
@@ -136,16 +138,17 @@ class FakeApi:
             if message.type is not WSMsgType.BINARY:
                 return
             received += message.data[1:]
+            self.at_once = max(self.at_once, received.count(b"\r\n\r\n"))
             while b"\r\n\r\n" in received:
                 head, _, received = received.partition(b"\r\n\r\n")
                 code, text = serve(head.split(b" ")[1].decode())
                 await _respond(socket, code, text)
-                if text == "bye":
+                if text in ("bye", "gone"):
                     return
 
 
 async def _respond(socket: web.WebSocketResponse, code: int, text: str) -> None:
-    """An HTTP/1.1 response in chunks, as Envoy's admin interface sends it; `bye` is the connection's last."""
+    """An HTTP/1.1 response in chunks, as Envoy's admin interface sends it; `bye` is the connection's last, and so is `gone`, which does not say so."""
     last = "connection: close\r\n" if text == "bye" else ""
     reply = f"HTTP/1.1 {code} X\r\n{last}transfer-encoding: chunked\r\n\r\n"
     if text:

@@ -75,11 +75,13 @@ def test_all_paths_are_read_over_one_forward_as_who_asks(api: FakeApi, cluster: 
     assert (request.path, request.query) == ("/api/v1/namespaces/shop/pods/a/portforward", {"ports": "15000"})
     assert (request.headers["authorization"], request.headers["impersonate-user"]) == ("Bearer s3cret", "ann")
     assert request.groups == ("x", "y")
+    assert api.at_once == len(PATHS), "a far API server costs one round trip, and not one for each path"
 
 
-def test_a_pod_that_closes_between_answers_is_connected_again(api: FakeApi, cluster: Cluster) -> None:
-    api.ports[("a", 15000)] = lambda path: (200, "bye")
-    assert read_proxies(cluster, [pod(A)], PATHS) == {A: dict.fromkeys(PATHS, "bye")}
+@pytest.mark.parametrize("word", ["bye", "gone"])
+def test_a_pod_that_closes_between_answers_is_connected_again(api: FakeApi, cluster: Cluster, word: str) -> None:
+    api.ports[("a", 15000)] = lambda path: (200, word)
+    assert read_proxies(cluster, [pod(A)], PATHS) == {A: dict.fromkeys(PATHS, word)}
     assert [request.path.rpartition("/")[2] for request in api.requests] == ["portforward"] * 3
 
 

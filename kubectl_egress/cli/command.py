@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from typing import Any, get_type_hints
 
 import typer
@@ -40,6 +41,7 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
     return run
 
 
+@cache  # most commands have the same groups, and to resolve the annotations of one takes milliseconds
 def _options(group: type) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [

@@ -144,7 +144,7 @@ def _by_port_forward(cluster: Cluster, pod: Ref, paths: Sequence[str], timeout: 
     from kubectl_egress.cluster.tunnels import PodHttp
 
     with PodHttp(cluster.transport, pod, ADMIN_PORT, timeout) as admin:
-        return {path: admin.get(path, (200, 404)) for path in paths}
+        return admin.get_all(paths, (200, 404))
 
 
 def _by_command(cluster: Cluster, pod: Ref, paths: Sequence[str], timeout: float) -> Mapping[str, str]:

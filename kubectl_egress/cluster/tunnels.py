@@ -44,6 +44,7 @@ class PortForward:
         self._opened = {0: False, 1: False}
         self._pending = b""
         self._ended = False
+        self._stream = _Kept(_Received(self), _CHUNK)
         self._socket: Any = _connect(transport, pod, "portforward", {"ports": str(port)}, _PORT_FORWARD, timeout)
 
     def __enter__(self) -> PortForward:
@@ -70,9 +71,9 @@ class PortForward:
             raise unreachable(exception, self._transport.server) from exception
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """What the pod sends, as a stream; several made one after another go on where the last one stopped."""
+        """What the pod sends, as a stream; it is one for all who ask, and each goes on where the last one stopped."""
         assert mode == "rb", mode
-        return io.BufferedReader(_Received(self), _CHUNK)
+        return self._stream
 
     def receive(self, size: int) -> bytes:
         """Up to `size` bytes from the pod; empty at the end. UnreachableError with the kubelet's words if it failed."""
@@ -120,6 +121,13 @@ class _Received(io.RawIOBase):
         return len(data)
 
 
+class _Kept(io.BufferedReader):
+    """A stream that stays open when one answer has been read: it may hold the beginning of the next."""
+
+    def close(self) -> None:
+        """Nothing: the connection is the PortForward's to end."""
+
+
 class PodHttp:
     """HTTP GETs to one port of a pod, over one connection for as long as the pod keeps it."""
 
@@ -137,19 +145,40 @@ class PodHttp:
 
     def get(self, path: str, accepted: Container[int] = (200,)) -> str:
         """The text at a path. UnreachableError for a status that is not accepted, or an answer that is cut off."""
-        if self._forward.ended:
-            self._forward = self._open()
+        return self.get_all((path,), accepted)[path]
+
+    def get_all(self, paths: Sequence[str], accepted: Container[int] = (200,)) -> dict[str, str]:
+        """The texts by path; errors as of `get`.
+
+        All are asked at once and answered one after another (RFC 9112 §9.3.2): a far API server costs one round trip.
+        """
+        texts: dict[str, str] = {}
+        while waiting := [path for path in paths if path not in texts]:
+            if self._forward.ended:
+                self._forward = self._open()
+            self._forward.sendall(b"".join(map(self._request, waiting)))
+            for path in waiting:
+                try:
+                    texts[path] = self._answer(path, accepted)
+                except http.client.RemoteDisconnected as exception:
+                    # Who closes after an answer has not looked at the next question.
+                    if path is waiting[0]:
+                        raise self._cut_off(path, exception) from exception
+                    self._forward.close()
+                except http.client.HTTPException as exception:
+                    raise self._cut_off(path, exception) from exception
+                if self._forward.ended:
+                    break
+        return texts
+
+    def _request(self, path: str) -> bytes:
+        return f"GET {path} HTTP/1.1\r\nHost: localhost:{self._port}\r\n\r\n".encode()
+
+    def _answer(self, path: str, accepted: Container[int]) -> str:
         # http.client's connection would close the socket before the body of a last answer is read.
         response = http.client.HTTPResponse(cast("Any", self._forward), method="GET")
-        try:
-            self._forward.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost:{self._port}\r\n\r\n".encode())
-            response.begin()
-            text = response.read().decode("utf-8", "replace")
-        except http.client.HTTPException as exception:
-            raise UnreachableError(
-                f"port {self._port} did not answer GET {path}: {type(exception).__name__}",
-                "check that the container is running: kubectl get pod",
-            ) from exception
+        response.begin()
+        text = response.read().decode("utf-8", "replace")
         if response.will_close:
             self._forward.close()
         if response.status not in accepted:
@@ -158,6 +187,12 @@ class PodHttp:
                 "check which program listens there",
             )
         return text
+
+    def _cut_off(self, path: str, exception: http.client.HTTPException) -> UnreachableError:
+        return UnreachableError(
+            f"port {self._port} did not answer GET {path}: {type(exception).__name__}",
+            "check that the container is running: kubectl get pod",
+        )
 
 
 def run_command(transport: Transport, pod: Ref, container: str, command: Sequence[str], timeout: float) -> str:

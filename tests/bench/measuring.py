@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 RUNS = 5
+EGRESS = [sys.executable, "-m", "kubectl_egress"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,14 @@ def _median(runs: Sequence[Run]) -> Run:
         statistics.median(one.seconds for one in runs),
         statistics.median(one.first for one in runs),
         statistics.median(one.megabytes for one in runs),
+    )
+
+
+def compared(what: str, ours: Run, name: str, other: Run, budget: str, met: bool) -> Row:
+    """A row of two commands' seconds and their ratio."""
+    ratio = ours.seconds / other.seconds
+    return Row(
+        what, shown(ours.seconds), f"{name} {shown(other.seconds)}", f"{ratio:.{1 if ratio >= 1 else 2}f}", budget, met
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Annotated
 
 import typer
@@ -39,5 +38,8 @@ def completion(
     """
     if shell not in SHELLS:
         raise UsageError(f'unsupported shell type "{shell}"', f"one of {', '.join(SHELLS)}")
+    # Here, because it takes as long to import as a command's own module.
+    from importlib.resources import files
+
     emit(files(__package__).joinpath(SHELLS[shell]).read_text(encoding="utf-8"))
     return 0
