@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 
+from kubectl_egress.cluster.redaction import redacted
 from kubectl_egress.errors import (
     ApiError,
     ConflictError,
@@ -42,7 +43,7 @@ _REPORT = "the message is the API server's; kubectl get --raw /readyz?verbose sh
 def refusal(status: int, body: bytes) -> ApiError:
     """Make the error for an HTTP status and its body, which is a `Status` object or, from a proxy, any text."""
     details = _status_object(body)
-    message = " ".join(str(details.get("message") or "").split()) or _plain(status, body)
+    message = redacted(" ".join(str(details.get("message") or "").split())) or _plain(status, body)
     reason = str(details.get("reason") or "")
     if status == 401:
         message = "You must be logged in to the server (Unauthorized)"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from kubectl_egress import kinds
 from kubectl_egress.cluster.cluster import Cluster
+from kubectl_egress.cluster.redaction import redacted
 from kubectl_egress.cluster.resources import ApiResource
 from kubectl_egress.errors import ApiError, EgressError, NotFoundError, UnreachableError
 from kubectl_egress.model import Body, Ref
@@ -149,7 +150,7 @@ def _failure(body: Body) -> str:
     for condition in status.get("conditions") or () if _observed(body) else ():
         # The ReplicaSet cannot make pods: a quota, a refusing admission, a missing service account.
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return " ".join(str(condition.get("message", "")).split())
+            return redacted(" ".join(str(condition.get("message", "")).split()))
     return kinds.rollout_failed(body)
 
 
