@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # Of the slow tier: each has a control plane of its own, and waits most of its time.
 WORKERS ?= 3
 ISTIO ?= 1.31
+KUBERNETES ?= 1.36
 
 .DEFAULT_GOAL := help
 .PHONY: help demo gallery screencast bench test programs as-root test-cluster lint format build clean
@@ -42,14 +43,15 @@ test: $(VENV)/.dev ## every test that needs no cluster
 	$(BIN)/python -m pytest --numprocesses=auto $(PYTEST_ARGS)
 
 # The slow tier's programs, or nothing where KUBECONFIG_UNDER_TEST names a cluster that is there.
-programs: $(VENV)/.cluster ## build the slow tier's programs: Kubernetes and the Istios in ISTIO (Go 1.26; half an hour for all)
-	$(if $(KUBECONFIG_UNDER_TEST),,$(BIN)/python -m tests.cluster.build kubernetes $(addprefix istio-,$(ISTIO)))
+programs: $(VENV)/.cluster ## build the slow tier's programs: KUBERNETES and the Istios in ISTIO (Go 1.26; half an hour for all)
+	$(if $(KUBECONFIG_UNDER_TEST),,$(BIN)/python -m tests.cluster.build kwok $(addprefix kubernetes-,$(KUBERNETES)) $(addprefix istio-,$(ISTIO)))
 
 as-root:
+	@$(if $(KUBECONFIG_UNDER_TEST),,[ "$$(uname)" = Linux ] || { echo "error: the pods are network namespaces; run it on Linux, or against a cluster that is there: KUBECONFIG_UNDER_TEST=FILE" >&2; exit 1; })
 	@$(if $(KUBECONFIG_UNDER_TEST),,[ "$$(id -u)" = 0 ] || { echo "error: proxies have a UID of their own; run it as root: sudo make test-cluster" >&2; exit 1; })
 
 test-cluster: as-root programs ## the slow tier: real kube-apiserver, istiod and pilot-agent (as root; see tests/cluster)
-	ISTIO=$(ISTIO) $(BIN)/python -m pytest tests/cluster --numprocesses=$(WORKERS) $(PYTEST_ARGS)
+	ISTIO=$(ISTIO) KUBERNETES=$(KUBERNETES) $(BIN)/python -m pytest tests/cluster --numprocesses=$(WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

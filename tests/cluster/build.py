@@ -60,17 +60,21 @@ def _istio(minor: str, version: str) -> Family:
     return Family(f"istio-{minor}", version, VERSION_FLAG["istio"], packages, files)
 
 
-KUBERNETES = Family(
-    "kubernetes",
-    "v1.36.3",
-    VERSION_FLAG["k8s.io"],
-    {name: f"k8s.io/kubernetes/cmd/{name}" for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")},
-)
+def _kubernetes(minor: str, version: str) -> Family:
+    names = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    packages = {name: f"k8s.io/kubernetes/cmd/{name}" for name in names}
+    return Family(f"kubernetes-{minor}", version, VERSION_FLAG["k8s.io"], packages)
+
+
+# The first of each is what runs where nobody asks for another.
+KUBERNETES = {minor: _kubernetes(minor, version) for minor, version in (("1.36", "v1.36.3"), ("1.37", "v1.37.2"))}
 # 1.31: a commit of the release branch, since Istio's tags are no Go versions.
 ISTIO = {
     minor: _istio(minor, version) for minor, version in (("1.31", "1.31.0"), ("1.24", "1.24.2"), ("1.18", "1.18.7"))
 }
-FAMILIES = {family.name: family for family in (KUBERNETES, *ISTIO.values())}
+# Fake pods, where numbers count.
+KWOK = Family("kwok", "v0.8.0", "sigs.k8s.io/kwok/pkg/consts.Version", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"})
+FAMILIES = {family.name: family for family in (*KUBERNETES.values(), *ISTIO.values(), KWOK)}
 
 
 def cache_directory() -> Path:
@@ -166,15 +170,19 @@ def _module_directory(family: Family, module: str) -> Path:
     return Path(done.stdout.strip())
 
 
+def _first(families: Mapping[str, Family]) -> str:
+    return next(iter(families.values())).name
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build the families that are named (the newest Istio and Kubernetes without any); 0, or 1 with one line why not."""
+    """Build the families that are named (without any what the tests need); 0, or 1 with one line why not."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.build", description=__doc__)
     parser.add_argument("family", nargs="*", help=f"one of {', '.join(FAMILIES)}")
-    names = parser.parse_args(arguments).family or [KUBERNETES.name, ISTIO["1.31"].name]
+    names = parser.parse_args(arguments).family or [_first(KUBERNETES), _first(ISTIO), KWOK.name]
     try:
         for name in names:
             if name not in FAMILIES:

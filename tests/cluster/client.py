@@ -8,7 +8,7 @@ import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -73,9 +73,21 @@ def programs_of(family: Family) -> Path:
     return found
 
 
-def start_cluster(istio: str = "1.31", *, hosts: Sequence[str] = Options().hosts, **options: Any) -> RealLab:
-    """Start a cluster with an Istio and wait until its webhooks work. Raises BuildError, EgressError."""
-    kubernetes, istio_programs = programs_of(KUBERNETES), programs_of(ISTIO[istio])
+def _asked_for(families: Mapping[str, Family], variable: str) -> Family:
+    """The family of the minor version that the environment names, or the first. Raises BuildError."""
+    minor = os.environ.get(variable) or next(iter(families))
+    if minor not in families:
+        raise BuildError(f"{variable}={minor} is not pinned here; one of {', '.join(families)}")
+    return families[minor]
+
+
+def start_cluster(*, hosts: Sequence[str] = Options().hosts, **options: Any) -> RealLab:
+    """Start a cluster with the Istio and the Kubernetes that ISTIO and KUBERNETES name; wait until its webhooks work.
+
+    Raises BuildError, EgressError.
+    """
+    kubernetes = programs_of(_asked_for(KUBERNETES, "KUBERNETES"))
+    istio_programs = programs_of(_asked_for(ISTIO, "ISTIO"))
     command = [
         sys.executable, "-m", "tests.cluster", "--watch-stdin", "--kubernetes", str(kubernetes),
         "--istio", str(istio_programs), "--options", Options(hosts=tuple(hosts), **options).to_json(),

@@ -58,7 +58,7 @@ def cluster() -> Iterator[RealLab]:
         yield Lent(Path(os.environ[UNDER_TEST]))
         return
     try:
-        found = start_cluster(os.environ.get("ISTIO", "1.31"))
+        found = start_cluster()
     except BuildError as error:
         # Where nobody reads what was skipped, nothing is.
         pytest.fail(str(error)) if os.environ.get("CI") else pytest.skip(str(error))

@@ -16,7 +16,6 @@ from tests.cluster.mirror import MERGE, Api, Mirror
 from tests.cluster.sidecar import HostRunner, SidecarPrograms, SidecarRunner
 
 NODE = "lab"
-VERSION = "v1.36.3"
 
 
 class ClusterNode(LabNode):
@@ -49,14 +48,15 @@ class ClusterNode(LabNode):
 
 
 async def register(api: Api) -> None:
-    """Make the Node object, with room for every pod."""
+    """Make the Node object, with room for every pod and a kubelet as old as the API server."""
     labels = {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}
     body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels}}
     await api.ask("POST", "/api/v1/nodes", body)
-    await api.ask("PATCH", f"/api/v1/nodes/{NODE}/status", {"status": _status()}, content_type=MERGE)
+    version = (await api.ask("GET", "/version"))["gitVersion"]
+    await api.ask("PATCH", f"/api/v1/nodes/{NODE}/status", {"status": _status(version)}, content_type=MERGE)
 
 
-def _status() -> dict[str, Any]:
+def _status(version: str) -> dict[str, Any]:
     room = {"cpu": "1000", "memory": "4Ti", "pods": "1000", "ephemeral-storage": "4Ti"}
     return {
         "capacity": room,
@@ -69,5 +69,5 @@ def _status() -> dict[str, Any]:
         "nodeInfo": dict.fromkeys(
             ("machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion"), "lab"
         )
-        | {"kubeletVersion": VERSION, "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": "amd64"},
+        | {"kubeletVersion": version, "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": "amd64"},
     }

@@ -28,7 +28,7 @@ def mentioning(directory: Path) -> set[str]:
 
 def test_killed_it_leaves_no_process_behind() -> None:
     try:
-        cluster = start_cluster(os.environ.get("ISTIO", "1.31"))
+        cluster = start_cluster()
     except BuildError as error:
         pytest.skip(str(error))
     with cluster:

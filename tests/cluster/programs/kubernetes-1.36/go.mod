@@ -1,4 +1,4 @@
-module kubectl-egress.test/kubernetes
+module kubectl-egress.test/kubernetes-1.36
 
 go 1.26.0
 
