@@ -15,6 +15,8 @@ _HARMLESS = re.compile(
     r"|(?:spec\.)*(?:template\.(?:spec\.)?)*hostAliases\b"
     r"|spec\.(?:hosts?|exportTo|resolution|location|ports|endpoints|subsets)\b"
 )
+# Of a pod, what differs (and some lines around it) of its whole spec, as a unified diff.
+_DIFF = re.compile(r" ?@@ -\d+,\d+ \+\d+,\d+ @@.*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SCALAR = re.compile(r".*?(?=: |, |\]?$)")
 _BRACKETS = {"{": "}", "[": "]", "(": ")"}
@@ -23,6 +25,7 @@ _LONGEST_NAME = 253
 
 def redacted(message: str) -> str:
     """An API server's message without the values of fields that may hold secrets: `env[0]: Invalid value: …: why`."""
+    message = _DIFF.sub(f" {HIDDEN}", message)
     parts, position = [], 0
     while found := _SHOWS.search(message, position):
         end = _end_of_value(message, found.end())

@@ -6,7 +6,7 @@ Each row is a request and what comes back; the expected answers were read off ku
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from kubectl_egress.errors import EgressError
 from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import Body, PatchOperation, Ref
 
-pytestmark = [pytest.mark.cluster, pytest.mark.any_istio]
+pytestmark = [pytest.mark.cluster, pytest.mark.any_istio, pytest.mark.anywhere]
 
 HOST = "httpbin.org"
 PATCH_FAILED = ("InvalidError", 422, "Invalid", "the server rejected our request due to an error in our request")
@@ -113,6 +113,7 @@ MAP_PATCHES: list[tuple[str, list[PatchOperation], Any]] = [
     # RFC 6902 says otherwise: whoever replaces has to test first.
     ("a replacement of an absent member", [operation("replace", "/data/q", "v")], {"k": "v", "q": "v"}),
     ("an addition below an absent member", [operation("add", "/metadata/annotations/q", "v")], PATCH_FAILED),
+    ("a replacement below an absent member", [operation("replace", "/binaryData/q", "v")], PATCH_FAILED),
     ("a test of the resourceVersion", [operation("test", "/metadata/resourceVersion", "1")], PATCH_FAILED),
 ]
 
@@ -137,6 +138,11 @@ DEPLOYMENT_PATCHES: list[tuple[str, list[PatchOperation], Any]] = [
     ("a whole list", [operation("test", f"{TEMPLATE}/containers/0/command", ["sh", "-c", "x"])], 1),
     ("a list's entry", [operation("replace", f"{TEMPLATE}/containers/0/env/0/value", "http://x")], 2),
     ("past a list's end", [operation("add", f"{TEMPLATE}/containers/0/command/9", "s")], PATCH_FAILED),
+    # RFC 6902 knows no negative index: whoever tests an entry has to write its own.
+    ("the last entry", [operation("test", f"{TEMPLATE}/containers/0/command/-1", "x")], 1),
+    ("the last but two", [operation("replace", f"{TEMPLATE}/containers/0/command/-3", "bash")], 2),
+    ("before a list's beginning", [operation("test", f"{TEMPLATE}/containers/0/command/-4", "sh")], PATCH_FAILED),
+    ("no number", [operation("test", f"{TEMPLATE}/containers/x/name", "c")], PATCH_FAILED),
     ("an alias", [operation("add", f"{TEMPLATE}/hostAliases", [{"ip": "192.0.2.1", "hostnames": [HOST]}])], 2),
 ]
 
@@ -256,6 +262,46 @@ def test_an_alias_that_is_no_address(server: Server) -> None:
     assert answer == ("InvalidError", 422, "Invalid", f'Deployment.apps "bad-alias" is invalid: {where}: {why}')
 
 
+def test_an_alias_for_what_is_no_host(server: Server) -> None:
+    server.cluster.create(deployment(server, "bad-host"))
+    change = operation("add", f"{TEMPLATE}/hostAliases", [{"ip": "192.0.2.1", "hostnames": [HOST, "A_b"]}])
+    answer = server.said(lambda: server.cluster.patch(server.ref("Deployment", "bad-host"), [change]))
+    assert answer[1] == 422
+    assert 'spec.template.spec.hostAliases[0].hostnames[1]: Invalid value: "A_b": a lowercase RFC 1123' in answer[3]
+
+
+def test_a_config_map_of_more_than_a_megabyte(server: Server) -> None:
+    body = config_map(server, "large", data={"k": "x" * 2**20}, binaryData={"b": "AAAA"})
+    text = 'ConfigMap "large" is invalid: []: Too long: may not be more than 1048576 bytes'
+    assert server.said(lambda: server.cluster.create(body)) == ("InvalidError", 422, "Invalid", text)
+    assert server.cluster.create({**body, "binaryData": {}}, dry_run=True)["kind"] == "ConfigMap"
+
+
+def test_what_has_a_version_is_not_new(server: Server) -> None:
+    body = config_map(server)
+    body = {**body, "metadata": {**body["metadata"], "resourceVersion": "1"}}
+    answer = server.said(lambda: server.cluster.create(body))
+    assert answer == ("ApiError", 500, "", "resourceVersion should not be set on objects to be created")
+
+
+def test_a_custom_resource_is_replaced_in_a_version_only(server: Server) -> None:
+    body = service_entry(server)
+    name = server.cluster.create(body)["metadata"]["name"]
+    path = f"{server.cluster.resource_of('ServiceEntry').path(server.namespace)}/{name}"
+    answer = server.said(lambda: server.cluster.transport.json("PUT", path, body=body))
+    assert answer[1:3] == (422, "Invalid")
+    what = f'serviceentries.networking.istio.io "{name}" is invalid: metadata.resourceVersion: '
+    assert answer[3] == what + "Invalid value: …: must be specified for an update"
+
+
+def test_a_service_that_is_a_name_alone(server: Server) -> None:
+    """Nothing of it is a cluster address, whatever is left of one."""
+    metadata = {"name": "outside", "namespace": server.namespace}
+    spec = {"type": "ExternalName", "externalName": HOST}
+    body = server.cluster.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    assert body["spec"] == {**spec, "sessionAffinity": "None"}
+
+
 # ---- lists and watches ----------------------------------------------------------------------------------------------
 
 
@@ -270,6 +316,71 @@ def test_pages_show_all_and_nothing_twice(server: Server) -> None:
     page = server.cluster.transport.json("GET", path, {"limit": "3", "labelSelector": "page=yes"})
     assert (page["kind"], sorted(page["metadata"])) == ("ConfigMapList", ["continue", "resourceVersion"])
     assert "kind" not in page["items"][0]
+
+
+# Of another version: `{}`, `{"v":"v0"}`.
+NO_TOKENS = {"no base64": "!", "no JSON": "AAAA", "no version": "e30", "another version": "eyJ2IjoidjAifQ"}
+
+
+@pytest.mark.parametrize("name", NO_TOKENS)
+def test_a_continue_token_that_is_none(server: Server, name: str) -> None:
+    query = {"limit": "3", "continue": NO_TOKENS[name]}
+    path = f"/api/v1/namespaces/{server.namespace}/configmaps"
+    answer = server.said(lambda: server.cluster.transport.json("GET", path, query))
+    assert answer[1:3] == (400, "BadRequest")
+    assert answer[3].startswith("invalid continue token: continue key is not valid: ")
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ({"limit": "x"}, 'strconv.ParseInt: parsing "x": invalid syntax'),
+        ({"resourceVersion": "x"}, "invalid resource version: "),
+        ({"labelSelector": "a in"}, "unable to parse requirement: "),
+        ({"fieldSelector": "spec.nope=1"}, '"spec.nope" is not a known field selector'),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_list_that_is_asked_for_wrongly(server: Server, query: dict[str, str], why: str) -> None:
+    path = f"/api/v1/namespaces/{server.namespace}/configmaps"
+    answer = server.said(lambda: server.cluster.transport.json("GET", path, query))
+    assert answer[1:3] == (400, "BadRequest")
+    assert why in answer[3]
+
+
+def test_the_shape_of_a_list(server: Server) -> None:
+    """The metadata of a list of custom resources comes after its items, and says that there is nothing more."""
+    server.cluster.create(service_entry(server))
+    entries = server.cluster.resource_of("ServiceEntry").path(server.namespace)
+    page = server.cluster.transport.json("GET", entries, {"limit": "-1"})
+    assert list(page) == ["apiVersion", "items", "kind", "metadata"]
+    assert (list(page["metadata"]), page["metadata"]["continue"]) == (["continue", "resourceVersion"], "")
+    assert {"apiVersion", "kind", "metadata", "spec"} <= page["items"][0].keys()
+    path = f"/api/v1/namespaces/{server.namespace}/pods"
+    page = server.cluster.transport.json("GET", path)
+    assert (list(page), page["items"]) == (["kind", "apiVersion", "metadata", "items"], [])
+    assert list(page["metadata"]) == ["resourceVersion"]
+
+
+def test_a_list_of_all_namespaces_is_in_the_order_of_the_store_s_keys(server: Server) -> None:
+    """`a-b/x` comes before `a/x`: what is read namespace by namespace relies on it."""
+    mark, made = uuid.uuid4().hex[:8], []
+    for namespace in (f"{mark}", f"{mark}-b", f"{mark}0"):
+        made.append(server.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}))
+        for name in ("x-y", "x", "x.y"):
+            metadata = {"name": name, "namespace": namespace, "labels": {"mark": mark}}
+            server.cluster.create({**config_map(server), "metadata": metadata})
+            entry = service_entry(server)
+            server.cluster.create({**entry, "metadata": metadata})
+    for ref in ("ConfigMap", "ServiceEntry"):
+        resource = server.cluster.resource_of(ref)
+        listed = server.cluster.list(
+            resource.api_version, resource.plural, None, label_selector=f"mark={mark}", limit=2
+        )
+        found = [f"{body['metadata']['namespace']}/{body['metadata']['name']}" for body in listed]
+        assert found == [f"{mark}{end}/{name}" for end in ("-b", "", "0") for name in ("x", "x-y", "x.y")]
+    for body in made:
+        server.cluster.delete(Ref("Namespace", "", body["metadata"]["name"], "v1"), uid=body["metadata"]["uid"])
 
 
 def test_metadata_alone(server: Server) -> None:
@@ -336,6 +447,35 @@ def test_a_bad_service_entry_is_refused(server: Server, spec: dict[str, Any]) ->
     """The words are the schema's on the one, istiod's on the other; that it is refused is the same."""
     answer = server.said(lambda: server.cluster.create(service_entry(server, **spec)))
     assert answer[1] in (400, 422)
+
+
+# ---- pods -----------------------------------------------------------------------------------------------------------
+
+QUALITIES: Mapping[str, tuple[Mapping[str, Mapping[str, str]], str]] = {
+    "nothing said": ({}, "BestEffort"),
+    "a request of nothing": ({"requests": {"cpu": "0"}}, "BestEffort"),
+    "a request": ({"requests": {"cpu": "1m"}}, "Burstable"),
+    "one limit": ({"limits": {"cpu": "1m"}}, "Burstable"),
+    "both limits": ({"limits": {"cpu": "1m", "memory": "1Mi"}}, "Guaranteed"),
+    "requests as the limits": (
+        {"limits": {"cpu": "1m", "memory": "1Mi"}, "requests": {"cpu": "0.001", "memory": "1024Ki"}},
+        "Guaranteed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", QUALITIES)
+def test_a_pod_has_a_quality_of_service(server: Server, name: str) -> None:
+    resources, wanted = QUALITIES[name]
+    container = {"name": "c", "image": "i", "resources": resources}
+    # Bound to a node that there is not: nobody runs it.
+    spec = {"containers": [container], "nodeName": "nowhere", "terminationGracePeriodSeconds": 0}
+    metadata = {"name": f"p-{uuid.uuid4().hex[:8]}", "namespace": server.namespace}
+    body = server.cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}, dry_run=True)
+    assert body["status"] == {"phase": "Pending", "qosClass": wanted}
+    # Of what is limited as much is requested.
+    found = body["spec"]["containers"][0]["resources"]
+    assert found.get("requests", {}).keys() == {*resources.get("requests", {}), *resources.get("limits", {})}
 
 
 # ---- what is not there ----------------------------------------------------------------------------------------------

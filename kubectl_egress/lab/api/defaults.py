@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kubectl_egress.lab.api.quality import quality
+
 Body = Mapping[str, Any]
 Object = dict[str, Any]
 
@@ -76,7 +78,7 @@ def _pod_spec(spec: Object) -> None:
     )
     if "serviceAccountName" in spec:
         _fill(spec, {"serviceAccount": spec["serviceAccountName"]})
-    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
+    for container in _all_containers(spec):
         _container(container)
     for volume in spec.get("volumes") or []:
         _volume(volume)
@@ -86,6 +88,10 @@ def _pod(body: Object) -> None:
     spec = body["spec"]
     _fill(spec, {"serviceAccountName": "default"})
     _pod_spec(spec)
+    for container in _all_containers(spec):
+        if limits := container["resources"].get("limits"):
+            # Of what is limited, as much is requested.
+            container["resources"]["requests"] = {**limits, **(container["resources"].get("requests") or {})}
     _fill(
         spec,
         {
@@ -96,21 +102,11 @@ def _pod(body: Object) -> None:
             "nodeName": NODE_NAME,
         },
     )
-    body["status"] = {"phase": "Pending", "qosClass": _quality(spec)}
+    body["status"] = {"phase": "Pending", "qosClass": quality(_all_containers(spec))}
 
 
-def _quality(spec: Body) -> str:
-    """The quality-of-service class (core/v1/helper/qos)."""
-    resources = [container.get("resources") or {} for container in spec.get("containers") or []]
-    if not any(part.get("requests") or part.get("limits") for part in resources):
-        return "BestEffort"
-    names = ("cpu", "memory")
-    guaranteed = all(
-        all(name in (part.get("limits") or {}) for name in names)
-        and all((part.get("requests") or part["limits"]).get(name) == part["limits"][name] for name in names)
-        for part in resources
-    )
-    return "Guaranteed" if guaranteed else "Burstable"
+def _all_containers(spec: Body) -> list[Object]:
+    return [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
 
 
 def _template(spec: Object) -> None:
@@ -182,7 +178,9 @@ def _cron_job(body: Object) -> None:
 
 def _service(body: Object) -> None:
     spec = body.setdefault("spec", {})
-    _fill(spec, {"type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster"})
+    _fill(spec, {"type": "ClusterIP", "sessionAffinity": "None"})
+    if spec["type"] != "ExternalName":
+        _fill(spec, {"internalTrafficPolicy": "Cluster"})
     for port in spec.get("ports") or []:
         _fill(port, {"protocol": "TCP", "targetPort": port.get("port")})
     body.setdefault("status", {"loadBalancer": {}})

@@ -78,6 +78,12 @@ def _check_token(token: str) -> None:
         raise bad_request(f"invalid continue token: continue key is not valid: {why}")
 
 
+def _check_version(text: str) -> None:
+    if text and not text.isdecimal():
+        why = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise bad_request(f"invalid resource version: resourceVersion: {why}")
+
+
 class Lists:
     """Lists in pages; what is left of each is kept, so that all pages show one moment."""
 
@@ -90,7 +96,8 @@ class Lists:
 
         Raises StatusError: 400, and 410 for a continue token that is not remembered.
         """
-        limit, token = number(query, "limit"), query.get("continue", "")
+        limit, token = max(number(query, "limit", lowest=None) or 0, 0), query.get("continue", "")
+        _check_version(query.get("resourceVersion", ""))
         if token:
             snapshot = self._snapshots.get(token)
             if snapshot is None:

@@ -15,6 +15,7 @@ from kubectl_egress.lab.api.resources import BY_PLURAL, MESH_KINDS, Resource
 from kubectl_egress.lab.api.shapes import check_shape
 from kubectl_egress.lab.api.status import (
     Cause,
+    StatusError,
     bad_request,
     conflict,
     conflict_of_deletion,
@@ -23,6 +24,7 @@ from kubectl_egress.lab.api.status import (
     invalid,
     invalid_value,
     not_found,
+    version_required,
 )
 from kubectl_egress.lab.api.store import ObjectStore
 from kubectl_egress.lab.api.validation import missing, problems
@@ -95,7 +97,8 @@ class Registry:
         if not isinstance(metadata, dict):
             check_shape(fresh, resource)
         if metadata.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            # Of the store, and not of validation: the real server makes a 500 of it.
+            raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
         for field in ("uid", "creationTimestamp", "deletionTimestamp", "generation", "selfLink", "managedFields"):
             metadata.pop(field, None)
         metadata.pop("resourceVersion", None)
@@ -191,6 +194,8 @@ class Registry:
             raise invalid(
                 resource, metadata["name"], [invalid_value("metadata.uid", metadata["uid"], "field is immutable")]
             )
+        if resource.kind in MESH_KINDS and not metadata.get("resourceVersion"):
+            raise version_required(resource, metadata["name"])
         if not subresource:
             if causes := missing(fresh) or changes_refused(old, fresh, resource) or problems(fresh, resource):
                 raise invalid(resource, metadata["name"], causes)

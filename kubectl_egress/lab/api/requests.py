@@ -17,6 +17,7 @@ from kubectl_egress.lab.api.tables import partial, table
 Body = Mapping[str, Any]
 Query = Mapping[str, str]
 
+_NUMBER = re.compile(r"[+-]?[0-9]+")
 _PATH = re.compile(r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>v[^/]+)/(?P<rest>.+?)/?")
 
 
@@ -115,7 +116,7 @@ def strict(query: Query) -> bool:
     return value == "Strict"
 
 
-def number(query: Query, name: str) -> int | None:
+def number(query: Query, name: str, *, lowest: int | None = 0) -> int | None:
     """A whole number of a query string.
 
     Raises StatusError (400).
@@ -123,9 +124,12 @@ def number(query: Query, name: str) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    if not text.isdecimal():
-        raise bad_request(f"{name}={text}: a whole number is needed")
-    return int(text)
+    if not _NUMBER.fullmatch(text):
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    value = int(text)
+    if lowest is not None and value < lowest:
+        raise bad_request(f"{name}: must be greater than or equal to {lowest}")
+    return value
 
 
 def parsed(content: bytes) -> Any:
@@ -210,12 +214,16 @@ class Form:
         served = [aim.served(body) for body in bodies]
         if self.kind == TABLE:
             return table(aim.resource, served, metadata, self.include)
+        kind, version = f"{aim.resource.kind}List", aim.resource.api_version(aim.version)
         if self.kind == METADATA:
             items = [partial(body) for body in served]
             kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
+        elif "." in aim.resource.group:
+            # A list of custom resources is a map to the real server: sorted, with what a struct leaves out.
+            head = dict(sorted({"continue": "", **metadata}.items()))
+            return {"apiVersion": version, "items": served, "kind": kind, "metadata": head}
         else:
-            items = served if "." in aim.resource.group else [_bare(body) for body in served]
-            kind, version = f"{aim.resource.kind}List", aim.resource.api_version(aim.version)
+            items = [_bare(body) for body in served]
         return {"kind": kind, "apiVersion": version, "metadata": dict(metadata), "items": items}
 
 

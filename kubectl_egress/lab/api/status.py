@@ -103,6 +103,12 @@ def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> StatusErr
     return StatusError(422, "Invalid", f'{kind} "{name}" is invalid: {text}', details)
 
 
+def version_required(resource: Resource, name: str) -> StatusError:
+    """422 on a replacement of a custom resource that does not say of which version; it names the resource."""
+    why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+    return StatusError(422, "Invalid", f'{resource.qualified} "{name}" is invalid: {why}', _details(resource, name))
+
+
 def patch_failed() -> StatusError:
     """422 for a JSON patch that cannot be applied, a failed `test` included.
 

@@ -19,6 +19,7 @@ Body = Mapping[str, Any]
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+_LARGEST_CONFIG = 1024 * 1024
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 
 _LABEL_MESSAGE = (
@@ -150,9 +151,9 @@ def _host_alias(alias: Body, field: str) -> Iterator[Cause]:
         yield invalid_value(
             f"{field}.ip", alias.get("ip", ""), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
         )
-    for name in alias.get("hostnames") or []:
+    for index, name in enumerate(alias.get("hostnames") or []):
         if not SUBDOMAIN.fullmatch(name):
-            yield invalid_value(f"{field}.hostnames", name, SUBDOMAIN_MESSAGE)
+            yield invalid_value(f"{field}.hostnames[{index}]", name, SUBDOMAIN_MESSAGE)
 
 
 def _selected_template(body: Body) -> Iterator[Cause]:
@@ -235,6 +236,14 @@ def _cron_job(body: Body) -> Iterator[Cause]:
 
 
 def _config_map(body: Body) -> Iterator[Cause]:
+    # What it holds, in bytes; of binary data, as of a Secret's, before its encoding.
+    encoded = {**(body.get("binaryData") or {}), **((body.get("data") or {}) if body["kind"] == "Secret" else {})}
+    plain = {} if body["kind"] == "Secret" else body.get("data") or {}
+    size = sum(len(value) * 3 // 4 for value in encoded.values()) + sum(len(value.encode()) for value in plain.values())
+    if size > _LARGEST_CONFIG:
+        # Of a ConfigMap the real server names no field.
+        field = "data" if body["kind"] == "Secret" else "[]"
+        yield Cause(field, "FieldValueTooLong", f"Too long: may not be more than {_LARGEST_CONFIG} bytes")
     for field in ("data", "binaryData"):
         for key in body.get(field) or {}:
             if not _CONFIG_KEY.fullmatch(key):
