@@ -45,12 +45,14 @@ def verified(scene: Scene) -> Run:
     return run
 
 
-def test_demos_one_to_three_and_back(scene: Scene) -> None:
+@pytest.mark.anywhere
+def test_demos_one_to_three_and_back(scene: Scene, cluster: RealLab) -> None:
     example(scene, "curl.yaml")
     scene.rolled_out("curl")
     [pod] = scene.pods("curl")
     assert INJECTED in pod["metadata"]["annotations"], "the real webhook injects"
-    until(lambda: scene.counters().total(HOST) > 3, "the server is called")
+    if cluster.counts:
+        until(lambda: scene.counters().total(HOST) > 3, "the server is called")
 
     visibility(scene, "opaque")
     example(scene, "serviceentry-demo2.yaml")
@@ -69,9 +71,10 @@ def test_demos_one_to_three_and_back(scene: Scene) -> None:
     scene.undo()
     assert scene.state() == before
     visibility(scene, "named")
-    counters = scene.counters()
-    assert counters.in_clear == 0, counters
-    assert not counters.clear_bytes, counters
+    if cluster.counts:
+        counters = scene.counters()
+        assert counters.in_clear == 0, counters
+        assert not counters.clear_bytes, counters
 
 
 def test_without_the_redirect_nothing_is_in_clear(scene: Scene, cluster: RealLab) -> None:

@@ -19,7 +19,7 @@ from tests.cluster.client import RealLab
 from tests.cluster.scenes import scene_of
 from tests.scene import HOST, NAMESPACE, Scene
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.anywhere]
 
 ROOT = Path(__file__).parents[2]
 ARTICLE = ROOT / "examples" / "curl.yaml"

@@ -20,7 +20,7 @@ from kubectl_egress.proxy.routing import route_of
 from tests.cluster.scenes import scene_of
 from tests.scene import Scene, until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.anywhere]
 
 HOST = Host("httpbin.org")
 SENTINEL = Host("api.example.com")

@@ -15,7 +15,7 @@ from kubectl_egress.model import ProxyUnread, Ref
 from tests.cluster.scenes import scene_of
 from tests.scene import Scene, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.any_istio]
+pytestmark = [pytest.mark.cluster, pytest.mark.any_istio, pytest.mark.anywhere]
 
 TIMEOUT = 10.0
 NOBODY_LISTENS = 9
