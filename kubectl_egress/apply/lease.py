@@ -22,6 +22,7 @@ RENEW = 2.0
 EXPIRY = 8.0
 """Seconds without a renewal after which a holder counts as crashed. Seen by whoever waits: clocks are not compared."""
 LOOK = 0.5
+LOST = "the other run goes on with it; look with kubectl egress verify"
 ADDRESS: Steps = ("data", LEASE_KEY)
 
 
@@ -35,31 +36,59 @@ class HeldLeases:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._leases: dict[Ref, Lease] = {}
+        self._unsettled: dict[Ref, Lease] = {}
+        """Taken or given back by a write that nobody has seen the answer of."""
+        self._leaving: dict[Ref, Lease] = {}
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._renewed = _now()
         self._lost = ""
         self._trouble = ""
+        self._renewing = 0
+        """The thread that renews at this moment."""
         self._thread = threading.Thread(target=self._renew_always, daemon=True)
 
-    def before(self, step: Step) -> None:
-        """Before a step that writes. A journal that it closes or deletes is renewed no more.
+    def check(self) -> None:
+        """Before each attempt of a write: what is held is still our own.
 
         LeaseLostError if another run has taken over, UnreachableError if this one may have been taken for dead.
         """
+        if threading.get_ident() == self._renewing:
+            return
         if self._leases and _now() - self._renewed > 2 * RENEW:
             # This process was stopped, or kept from the server.
             self._renew()
-        if self._lost:
-            raise LeaseLostError(self._lost, "the other run goes on with it; look with kubectl egress verify")
+        self.check_known()
         if self._leases and _now() - self._renewed > EXPIRY:
             raise UnreachableError(f"the journal could not be renewed: {self._trouble}")
+        for ref, lease in self._leaving.items():
+            # Nobody renews it any more. Gone: as the attempt before would have it.
+            with contextlib.suppress(NotFoundError):
+                now = lease_of(self._cluster.get(ref))
+                if now is None or now.run != lease.run:
+                    raise LeaseLostError(_taken_over(ref, now), LOST)
+
+    def check_known(self) -> None:
+        """While something is waited for: LeaseLostError if it is known that another run has taken over."""
+        if self._lost:
+            raise LeaseLostError(self._lost, LOST)
+
+    def before(self, step: Step) -> None:
+        """Before a step that writes, errors as in `check`. A journal that it closes or deletes is renewed no more."""
+        self.check()
         if step.ref in self._leases and _gives_back(step):
             with self._lock:
-                del self._leases[step.ref]
+                lease = self._unsettled[step.ref] = self._leases.pop(step.ref)
+            if step.action is Action.DELETE:  # a patch tests the text, which names its run
+                self._leaving[step.ref] = lease
+        taken = lease_of(step.after or {}) if _takes(step) else None
+        if step.ref is not None and taken is not None:
+            self._unsettled[step.ref] = taken
 
     def after(self, outcome: Outcome) -> None:
         """After a step that writes: a journal that was written with a lease is held from now on."""
+        self._leaving.clear()
+        self._unsettled.clear()
         step = outcome.step
         if outcome.done and step.ref is not None and step.after is not None and _takes(step):
             self.hold(step.ref, step.after)
@@ -79,7 +108,7 @@ class HeldLeases:
         """Give back what is held. Where that cannot be done, it expires."""
         self._ending.set()
         with self._lock:
-            for ref, lease in () if self._lost else self._leases.items():
+            for ref, lease in () if self._lost else {**self._unsettled, **self._leases}.items():
                 with contextlib.suppress(ApiError, UnreachableError):
                     self._cluster.patch(ref, [_is(lease), PatchOperation("remove", ADDRESS)])
             self._leases.clear()
@@ -90,19 +119,26 @@ class HeldLeases:
 
     def _renew(self) -> None:
         with self._lock:
-            for ref, lease in () if self._lost or self._ending.is_set() else tuple(self._leases.items()):
-                renewed = replace(lease, renewed=datetime.now(UTC).isoformat(timespec="milliseconds"))
-                operations = [_is(lease), PatchOperation("replace", ADDRESS, lease_text(renewed))]
-                try:
-                    self._cluster.patch(ref, operations)
-                except (InvalidError, NotFoundError):
-                    self._lost = self._why_lost(ref, lease)
-                    return
-                except (ApiError, UnreachableError) as error:
-                    self._trouble = error.message  # the server is busy or away: the next beat asks again
-                    return
-                self._leases[ref] = renewed
-            self._renewed = _now()
+            self._renewing = threading.get_ident()
+            try:
+                self._renew_each()
+            finally:
+                self._renewing = 0
+
+    def _renew_each(self) -> None:
+        for ref, lease in () if self._lost or self._ending.is_set() else tuple(self._leases.items()):
+            renewed = replace(lease, renewed=datetime.now(UTC).isoformat(timespec="milliseconds"))
+            operations = [_is(lease), PatchOperation("replace", ADDRESS, lease_text(renewed))]
+            try:
+                self._cluster.patch(ref, operations)
+            except (InvalidError, NotFoundError):
+                self._lost = self._why_lost(ref, lease)
+                return
+            except (ApiError, UnreachableError) as error:
+                self._trouble = error.message  # the server is busy or away: the next beat asks again
+                return
+            self._leases[ref] = renewed
+        self._renewed = _now()
 
     def _why_lost(self, ref: Ref, lease: Lease) -> str:
         """Whose the journal is now; empty where an answer of ours was lost, and it is still ours."""
@@ -115,8 +151,12 @@ class HeldLeases:
         if now is not None and now.run == lease.run:
             self._leases[ref] = now
             return ""
-        whose = f"run {now.run} of {now.by}" if now else "another run"
-        return f"{whose} has taken over {ref.name}: this run was not heard of for too long"
+        return _taken_over(ref, now)
+
+
+def _taken_over(ref: Ref, now: Lease | None) -> str:
+    whose = f"run {now.run} of {now.by}" if now else "another run"
+    return f"{whose} has taken over {ref.name}: this run was not heard of for too long"
 
 
 def _takes(step: Step) -> bool:
@@ -142,9 +182,11 @@ def _now() -> float:
 def holding(cluster: Cluster) -> Iterator[HeldLeases]:
     """The leases of a run; they are given back however it ends."""
     held = HeldLeases(cluster)
+    cluster.transport.before_retry = held.check
     try:
         yield held
     finally:
+        cluster.transport.before_retry = None
         held.release()
 
 

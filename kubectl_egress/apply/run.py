@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kubectl_egress.apply import knowing, old_pods, waiting, writing
@@ -31,6 +31,8 @@ class Conditions:
     calling: frozenset[Ref] = frozenset()
     """Workloads that had been calling a host before: for them silence is a failure."""
     say: Callable[[str], None] = lambda _: None
+    way_back: str = ""
+    """The command that undoes it, as whoever asked would type it."""
 
 
 class NotProvenError(RefusedError):
@@ -48,8 +50,13 @@ def run(plan: Plan, cluster: Cluster, conditions: Conditions, held: HeldLeases) 
 
     EgressError for what a step ran into; NotProvenError when the verification does not hold; LeaseLostError.
     """
+
+    def say(text: str) -> None:
+        held.check_known()
+        conditions.say(text)
+
     for step in plan.steps:
-        yield _done(step, plan, cluster, conditions, held)
+        yield _done(step, plan, cluster, replace(conditions, say=say), held)
 
 
 def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions, held: HeldLeases) -> Outcome:
@@ -59,7 +66,7 @@ def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions, held
                 return Outcome(step, False, "a dry run has not made what this changes")
             return writing.write(step, cluster, dry_run=True)
         held.before(step)
-        outcome = writing.write(step, cluster, dry_run=False)
+        outcome = writing.write(step, cluster, dry_run=False, check=held.check)
         held.after(outcome)
         return outcome
     if conditions.dry_run:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kubectl_egress.apply.lease import HeldLeases, LeaseLostError, holding
 from kubectl_egress.apply.run import Conditions, NotProvenError, run
 from kubectl_egress.cluster.survey import survey
-from kubectl_egress.errors import EgressError
+from kubectl_egress.errors import EgressError, UnreachableError
 from kubectl_egress.journal import from_config_map, is_journal
 from kubectl_egress.model import Action, Outcome, Plan
 from kubectl_egress.plan import plan_undo
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kubectl_egress.cluster import Cluster
 
 Tell = Callable[[Outcome], None]
+SAME_COMMAND = "run the same command again"
+"""As remedies have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,20 @@ def migrate(
                 raise _unchanged(error.cause) from error
             if isinstance(error.cause, LeaseLostError):
                 raise error.cause from error
+            _check_held(held, error)
             undoing(error.cause)
             undone = _undo(error, plan, cluster, conditions, tell, held)
             raise _undone(error.cause, undone) from error
+
+
+def _check_held(held: HeldLeases, error: UnfinishedError) -> None:
+    """LeaseLostError where the failure comes of another run that has taken over: what it does is not ours to undo."""
+    try:
+        held.check()
+    except UnreachableError:
+        pass  # the undo finds out
+    except LeaseLostError as lost:
+        raise lost from error
 
 
 def _undo(
@@ -100,12 +113,17 @@ def _undo(
         _carry_out(undo_plan, cluster, replace(conditions, calling=frozenset()), tell, held)
         return undo_plan
     except EgressError as second:
-        hosts = " ".join(map(str, plan.hosts))
-        again = f"kubectl egress undo {hosts} -n {plan.namespace} goes on with it"
         raise EgressError(
-            f"{error.message}; and the undo stopped too: {second.message}",
-            f"{second.remedy}; then {again}" if second.remedy else again,
+            f"{error.message}; and the undo stopped too: {second.message}", _way_back(second.remedy, plan, conditions)
         ) from second
+
+
+def _way_back(remedy: str, plan: Plan, conditions: Conditions) -> str:
+    """What helps against what has stopped an undo, and how it goes on; the command that was typed is no undo."""
+    undo = conditions.way_back or f"kubectl egress undo {' '.join(map(str, plan.hosts))} -n {plan.namespace}"
+    if SAME_COMMAND in remedy:
+        return remedy.replace(SAME_COMMAND, f"run {undo}")
+    return f"{remedy}; then {undo} goes on with it" if remedy else f"{undo} goes on with it"
 
 
 def undo_of(plan: Plan, cluster: Cluster, held: HeldLeases) -> Plan:

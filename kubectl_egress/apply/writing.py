@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from kubectl_egress import kinds, paths
@@ -21,11 +21,11 @@ PAUSE = 0.5
 """Seconds before the second attempt; twice as long before each further one."""
 
 
-def write(step: Step, cluster: Cluster, *, dry_run: bool) -> Outcome:
+def write(step: Step, cluster: Cluster, *, dry_run: bool, check: Callable[[], None] = lambda: None) -> Outcome:
     """Do a step that writes. ConflictError when the object is not what the plan was made for; ApiError as it comes.
 
     Where no answer came, or one that leaves open whether it was done, it is tried again: every write has its own
-    precondition, so that it is done once.
+    precondition, so that it is done once. `check` is asked before each further attempt, and may raise.
     """
     doing = {Action.CREATE: _create, Action.DELETE: _delete}.get(step.action, _patch)
     for attempt in range(1, ATTEMPTS):
@@ -36,6 +36,7 @@ def write(step: Step, cluster: Cluster, *, dry_run: bool) -> Outcome:
             if not error.passing or (isinstance(error, ApiError) and error.status == 429):
                 raise
         time.sleep(PAUSE * 2 ** (attempt - 1))
+        check()
     return doing(step, cluster, dry_run)
 
 

@@ -229,7 +229,7 @@ def check_sidecars(plan: Plan, seen: Survey) -> None:
 def perform(plan: Plan, cluster: Cluster, conditions: Conditions, connection: Connection) -> Progress:
     """Do a migration's plan, and say each outcome; an interruption says how to go on or back."""
     narration = Narration(plan, connection)
-    said = replace(conditions, say=narration.now)
+    said = replace(conditions, say=narration.now, way_back=narration.go_back())
     try:
         return transaction.migrate(plan, cluster, said, narration.outcome, narration.turned_back)
     except KeyboardInterrupt as interruption:

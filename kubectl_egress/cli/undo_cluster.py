@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubectl_egress.apply import Conditions, UnfinishedError, carry_out
+from kubectl_egress.apply import Conditions, LeaseLostError, UnfinishedError, carry_out
 from kubectl_egress.cli.doing import Narration, hosts_text, new_lease, waited_for_others
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.output import say
@@ -45,7 +45,7 @@ def perform(plan: Plan, cluster: Cluster, timeout: str, dry_run: bool, connectio
     except KeyboardInterrupt as interruption:
         raise narration.interrupted(interruption, dry_run=dry_run) from None
     except UnfinishedError as error:
-        if not error.progress.written:
+        if not error.progress.written or isinstance(error.cause, LeaseLostError):
             raise error.cause from error
         again = f"{narration.go_on()} goes on from here"
         raise EgressError(error.message, f"{error.remedy}; {again}" if error.remedy else again) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlencode
 
 import urllib3
@@ -47,6 +47,8 @@ class Transport:
             urllib3.disable_warnings(InsecureRequestWarning)
         self.access = access
         self.timeout = timeout
+        self.before_retry: Callable[[], None] | None = None
+        """Called before a write is sent again; what it raises ends the attempts."""
         self._headers = headers
         self._encoding = {"Accept-Encoding": "gzip"} if compressed else {}
         self._pool = pool(access)
@@ -106,6 +108,8 @@ class Transport:
                 if pause is None:
                     raise refusal(response.status, data)
             time.sleep(pause)
+            if method != "GET" and self.before_retry is not None:
+                self.before_retry()
 
     def text(self, path: str, query: Query, *, longest: int = 2_000_000) -> str:
         """The text that a GET answers with (a container's log), up to `longest` bytes; errors as in `json`, not repeated."""
