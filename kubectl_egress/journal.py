@@ -45,11 +45,13 @@ class ReferenceRecord:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRecord:
-    """An annotation of the pod template: what it was (None: not there) and what we made it."""
+    """An annotation of the pod template, whose value may be secret: hashes of what it was and is, and our splices."""
 
     key: str
     before: str | None
+    """None: it was not there."""
     after: str
+    edits: tuple[Edit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,5 +252,8 @@ def _caller(record: Mapping[str, Any]) -> CallerRecord:
             for site in record["sites"]
         ),
         tuple(ReferenceRecord(tuple(one["steps"]), one["original"]) for one in record["references"]),
-        tuple(AnnotationRecord(**one) for one in record.get("annotations", ())),
+        tuple(
+            AnnotationRecord(one["key"], one["before"], one["after"], tuple(Edit(**edit) for edit in one["edits"]))
+            for one in record.get("annotations", ())
+        ),
     )

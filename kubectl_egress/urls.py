@@ -287,6 +287,15 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
     return "".join(parts) + text[position:]
 
 
+def inverse(edits: Sequence[Edit], start: int = 0) -> tuple[Edit, ...]:
+    """What takes the edits back in the text that they have made; `start`: the offset that theirs count from."""
+    found, shift = [], 0
+    for edit in edits:
+        found.append(Edit(start + edit.start + shift, edit.new, edit.old))
+        shift += len(edit.new) - len(edit.old)
+    return tuple(found)
+
+
 # ---- showing --------------------------------------------------------------------------------------------------------
 
 # User info of any scheme: `postgres://user:password@host` stands in the same diffs.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kubectl_egress import inspection, journal, kinds, paths
 from kubectl_egress.model import Action, Body, Host, Ref, Step
 from kubectl_egress.plan import plan_undo
+from kubectl_egress.plan.holding import PROXY_CONFIG
 from tests.build import NAMESPACE, config_map, container, workload
 from tests.test_plan import HTTPBIN, MESH, OTHER, World, migration, without_uids
 
@@ -23,6 +24,23 @@ HOSTS = st.sampled_from(
 )
 URLS = st.builds("{}://{}/{}".format, st.sampled_from(["https", "HTTPS", "http", "wss"]), HOSTS, st.sampled_from("abc"))
 TEXTS = st.lists(URLS | st.sampled_from(["x", "# no", "'", "\r\n", "ä\t"]), max_size=4).map(" ".join)
+SECRET = "hunter2"
+SECRET_URLS = st.builds(
+    "{}://{}{}/{}?access_token=hunter2#hunter2".format,
+    st.sampled_from(["https", "HTTPS", "wss"]),
+    st.sampled_from(["", "hunter2@", "joe:hunter2@"]),
+    HOSTS,
+    st.sampled_from(["", "hunter2", "services/T0/hunter2"]),
+)
+PROXY_CONFIGS = st.sampled_from(
+    [
+        "proxyMetadata:\n  TOKEN: hunter2\n",
+        '{"proxyMetadata": {"TOKEN": "hunter2"}}',
+        "holdApplicationUntilProxyStarts: false\nproxyMetadata: {TOKEN: hunter2}\n",
+        "# hunter2\n\n\n",
+    ]
+)
+SECRET_TEXTS = st.lists(SECRET_URLS | st.sampled_from([SECRET, f"PASSWORD={SECRET}"]), max_size=3).map(" ".join)
 ASKED = st.sets(st.sampled_from(ALL), min_size=1).map(sorted)
 ALIASES = st.lists(
     st.sampled_from(
@@ -37,14 +55,14 @@ ALIASES = st.lists(
 
 
 @st.composite
-def containers(draw: st.DrawFn, name: str) -> dict[str, Any]:
+def containers(draw: st.DrawFn, name: str, texts: st.SearchStrategy[str]) -> dict[str, Any]:
     """One that reads its own strings and two shared ConfigMaps: in bulk, and one key."""
     made = container(
         name,
         env=[
             *(
                 {"name": key, "value": text}
-                for key, text in draw(st.dictionaries(st.sampled_from("AB"), TEXTS)).items()
+                for key, text in draw(st.dictionaries(st.sampled_from("AB"), texts)).items()
             ),
             *(
                 [{"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "single", "key": "c", "optional": True}}}]
@@ -52,24 +70,24 @@ def containers(draw: st.DrawFn, name: str) -> dict[str, Any]:
                 else []
             ),
         ],
-        args=draw(st.lists(TEXTS, max_size=2)),
+        args=draw(st.lists(texts, max_size=2)),
     )
     source = [{"configMapRef": {"name": "settings"}}] if draw(st.booleans()) else []
     return {**made, **({"envFrom": source} if source else {})}
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
+def worlds(draw: st.DrawFn, texts: st.SearchStrategy[str] = TEXTS) -> World:
     """Up to three workloads of any kind, with init containers, aliases of their own, and files from a ConfigMap."""
-    keys = st.dictionaries(st.sampled_from(["a.b", "c"]), TEXTS, max_size=2)
+    keys = st.dictionaries(st.sampled_from(["a.b", "c"]), texts, max_size=2)
     bodies: list[Body] = [config_map("settings", draw(keys)), config_map("single", draw(keys))]
     for name in sorted(draw(st.sets(st.sampled_from(["one", "two", "three"]), min_size=1))):
         kind = draw(st.sampled_from(["Deployment", "Deployment", "CronJob", "Job"]))
-        spec: dict[str, Any] = {"containers": [draw(containers(name))]}
+        spec: dict[str, Any] = {"containers": [draw(containers(name, texts))]}
         if draw(st.booleans()):
-            spec["containers"].append(draw(containers("second")))
+            spec["containers"].append(draw(containers("second", texts)))
         if draw(st.booleans()):
-            spec["initContainers"] = [draw(containers("first"))]
+            spec["initContainers"] = [draw(containers("first", texts))]
         if aliases := draw(ALIASES):
             spec["hostAliases"] = aliases
         if draw(st.booleans()):
@@ -164,6 +182,28 @@ def test_at_no_step_does_a_template_call_in_clear_without_its_alias_and_its_mesh
         world.do([step])
         holds()
     assert in_clear(world) == plain
+
+
+@given(worlds(SECRET_TEXTS), ASKED, PROXY_CONFIGS)
+def test_a_journal_holds_no_secret_at_any_step(world: World, hosts: list[Host], config: str) -> None:
+    """Nothing of a value but which of its URLs was rewritten, and how many letters of it; and that is enough to undo it."""
+    for ref, body in world.objects.items():
+        if ref.kind != "ConfigMap":
+            template(body).setdefault("metadata", {})["annotations"] = {PROXY_CONFIG: config, "mine": SECRET}
+    before = world.bodies()
+
+    def holds() -> None:
+        for one in world.survey().journals:
+            assert SECRET not in str(one.body)
+
+    for step in migration(world, *hosts, hold=True).steps:
+        world.do([step])
+        holds()
+    for host in migrated(world):
+        for step in undo(world, [host]):
+            world.do([step])
+            holds()
+    assert world.bodies() == before
 
 
 def named(ref: Ref) -> tuple[str, str]:

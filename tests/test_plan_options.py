@@ -12,7 +12,8 @@ from kubectl_egress.errors import EgressError, UsageError
 from kubectl_egress.journal import AnnotationRecord, from_config_map, to_config_map
 from kubectl_egress.model import AS_BEFORE, Action, Body, Host, MeshSettings, Origination, Plan
 from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
-from kubectl_egress.plan.holding import PROXY_CONFIG, annotation_put_back, held, with_hold
+from kubectl_egress.plan.holding import PROXY_CONFIG, annotation_put_back, held, hold_edits
+from kubectl_egress.urls import apply_edits, inverse
 from tests.build import deployment, document
 from tests.build_mesh import HOST, entry, port, survey_of
 from tests.findings_cases import IPV6
@@ -94,12 +95,14 @@ def test_other_ports_over_tls_are_in_the_entry() -> None:
         (f"a: 1\n{SETTING}: false\nb: 2\n", f"a: 1\n{SETTING}: true\nb: 2\n"),
         ("{}", f'{{"{SETTING}": true}}'),
         ('{"concurrency": 2}', f'{{"{SETTING}": true, "concurrency": 2}}'),
+        ("a: 1\n\n\n", f"a: 1\n{SETTING}: true\n"),
         (f'{{"{SETTING}": true}}', f'{{"{SETTING}": true}}'),
     ],
 )
 def test_hold_is_written_into_what_is_there(before: str, after: str) -> None:
-    assert with_hold(before) == after
-    assert with_hold(after) == after
+    assert apply_edits(before, hold_edits(before)) == after
+    assert apply_edits(after, inverse(hold_edits(before))) == before
+    assert hold_edits(after) == ()
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_hold_is_put_back_as_it_was(template: dict[str, Any]) -> None:
 
 def test_an_annotation_that_somebody_changed_since_is_left() -> None:
     body = shop(annotations={PROXY_CONFIG: "theirs"})
-    after, why = annotation_put_back(body, "Deployment", AnnotationRecord(PROXY_CONFIG, None, "ours"))
+    after, why = annotation_put_back(body, "Deployment", AnnotationRecord(PROXY_CONFIG, None, "ours", ()))
     assert after == body
     assert "somebody else" in why
 

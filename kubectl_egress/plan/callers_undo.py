@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kubectl_egress import kinds, mesh, paths, scan, urls
 from kubectl_egress.journal import CallerRecord, Journal, SiteRecord
-from kubectl_egress.model import Body, Edit, Finding, Host, Ref, Severity, Steps, Workload
+from kubectl_egress.model import Body, Finding, Host, Ref, Severity, Steps, Workload
 from kubectl_egress.plan.callers import named_copy, original_of, without_aliases
 from kubectl_egress.plan.holding import annotation_put_back
 
@@ -113,12 +113,8 @@ def undo_site(body: Body, site: SiteRecord, host: Host) -> tuple[Body, str]:
     url = found[site.ordinal]
     if url.encrypted:
         return body, ""
-    inverse, shift = [], 0
-    for edit in site.edits:
-        inverse.append(Edit(url.start + edit.start + shift, edit.new, edit.old))
-        shift += len(edit.new) - len(edit.old)
     try:
-        return paths.replaced(body, steps, urls.apply_edits(text, inverse)), ""
+        return paths.replaced(body, steps, urls.apply_edits(text, urls.inverse(site.edits, url.start))), ""
     except ValueError:
         return body, "its URL is not what the migration made of it"
 
