@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from kubectl_egress.lab.parts import LabRefusal, ProxyConfiguration
 from kubectl_egress.lab.pods.environment import arguments, environment, expand
 from kubectl_egress.lab.pods.sidecar import Knowledge, write_first
 from kubectl_egress.lab.pods.states import ContainerState, Ended, phase_of, pod_status
-from kubectl_egress.lab.pods.volumes import container_mounts, hosts_file, own_etc, volume_files, write_files
+from kubectl_egress.lab.pods.volumes import container_mounts, file_mode, hosts_file, own_etc, volume_files, write_files
 
 POD: dict[str, Any] = {
     "metadata": {"name": "shop-1", "namespace": "shop", "uid": "u", "labels": {"app": "shop"}},
@@ -152,7 +153,9 @@ def test_a_volume_that_the_lab_does_not_have_is_refused() -> None:
 
 def test_files_follow_their_config_map(tmp_path: Path) -> None:
     write_files(tmp_path / "v", {"a": b"1", "b/c": b"2"})
-    write_files(tmp_path / "v", {"a": b"3"})
+    assert not (tmp_path / "v" / "a").stat().st_mode & 0o111
+    write_files(tmp_path / "v", {"a": b"3"}, file_mode({"name": "v", "configMap": {"name": "c", "defaultMode": 0o755}}))
+    assert (tmp_path / "v" / "a").stat().st_mode & 0o777 == 0o755
     assert {str(p.relative_to(tmp_path)): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == {"v/a": b"3"}
 
 
@@ -209,6 +212,15 @@ def test_knowledge_may_be_late() -> None:
     knowledge.learn([{"kind": "ServiceEntry"}])
     assert knowledge.known(0) == ({"kind": "ServiceEntry"},)
     assert knowledge.known(60) == ()
+
+
+def test_yesterday_nothing_was_known_however_long_the_lab_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    knowledge, started = Knowledge(), time.monotonic()
+    for minutes in range(30):
+        monkeypatch.setattr(time, "monotonic", lambda minutes=minutes: started + 60.0 * minutes)
+        knowledge.learn([{"kind": "ServiceEntry", "number": minutes}])
+    assert knowledge.known(3600) == ()
+    assert knowledge.known(90) == ({"kind": "ServiceEntry", "number": 27},)
 
 
 def test_configuration_files_are_moved_into_place(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ class Container:
 
     async def _begin(self, output: IO[bytes]) -> ContainerProcess:
         """Start it; while that cannot be, wait with the reason, as the kubelet does."""
+        pulled = "ErrImagePull"
         while True:
             try:
                 if self.prepared is None:
@@ -118,7 +119,8 @@ class Container:
                     f"{error.filename or self.name}: {error.strerror}: the lab runs the commands of this machine, "
                     "not the programs of an image"
                 )
-                self._become(ContainerState("ErrImagePull", message, restarts=self.state.restarts))
+                self._become(ContainerState(pulled, message, restarts=self.state.restarts))
+                pulled = "ImagePullBackOff"
             await asyncio.sleep(1)
 
     async def _watch_readiness(self, process: ContainerProcess) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +17,19 @@ from kubectl_egress.lab.pods.containers import Container, Prepared
 from kubectl_egress.lab.pods.environment import Lookup, arguments, environment, expand
 from kubectl_egress.lab.pods.processes import Command, ContainerProcess
 from kubectl_egress.lab.pods.root import VolumeMount
-from kubectl_egress.lab.pods.sandbox import PROXY, Machine, Sandbox, open_root, open_sandbox, proxy_of, redirect_of
+from kubectl_egress.lab.pods.sandbox import (
+    PROXY,
+    REDIRECT_INIT,
+    Machine,
+    Sandbox,
+    open_root,
+    open_sandbox,
+    proxy_of,
+    redirect_of,
+)
 from kubectl_egress.lab.pods.states import ContainerState, Ended, now, pod_status
-from kubectl_egress.lab.pods.volumes import container_mounts, own_etc, volume_files, write_files
+from kubectl_egress.lab.pods.volumes import container_mounts, file_mode, own_etc, volume_files, write_files
 
-REDIRECT_INIT = "istio-init"
 NOBODY = 65534
 SWEEP_PAUSE = 0.02
 PROXY_GRACE = 1.0
@@ -91,7 +98,8 @@ class PodRunner:
 
     async def _initialize(self, body: Body, running: asyncio.TaskGroup) -> None:
         if body["name"] == REDIRECT_INIT:
-            # The node has made the redirect with the sandbox.
+            # What came before it had the pod's network as it is.
+            await self.set_redirect(True)
             self._fixed[REDIRECT_INIT] = ContainerState(ended=Ended(0, now(), now()))
             self._say()
             return
@@ -223,7 +231,7 @@ class PodRunner:
             if volume["name"].startswith("kube-api-access"):
                 continue
             files = volume_files(volume, self._pod_with_address, self._lookup)
-            write_files(self._directory / "volumes" / volume["name"], files)
+            write_files(self._directory / "volumes" / volume["name"], files, file_mode(volume))
 
     def refresh_volumes(self) -> None:
         """A ConfigMap or Secret has changed: bring the mounted files up to date, as the kubelet does in time."""
@@ -283,15 +291,8 @@ class PodRunner:
         """Take Istio's redirect away or put it back, while everything runs; both may be said twice."""
         if self.sandbox is None:
             raise LabRefusal("the pod has ended")
-        redirect = redirect_of(self.pod, by_mark=self._machine.single_user) if present else None
-        namespaces = kernel.Namespaces(os.dup(self.sandbox.namespaces.net))
-        try:
-            await kernel.within(namespaces, network.remove_redirect)
-            if redirect is not None:
-                wanted = redirect
-                await kernel.within(namespaces, lambda: network.add_redirect(wanted))
-        finally:
-            namespaces.close()
+        by_mark = self._machine.single_user
+        await self.sandbox.set_redirect(redirect_of(self.pod, by_mark=by_mark) if present else None)
 
     async def kill_proxy(self, *, stay_dead: bool) -> None:
         """End the proxy at once; the kubelet starts it again unless it is to stay dead, and it asks istiod anew."""

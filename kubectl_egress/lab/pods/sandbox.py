@@ -13,6 +13,7 @@ from kubectl_egress.lab.parts import Body, LabRefusal
 from kubectl_egress.lab.pods.root import Root, VolumeMount, build
 
 PROXY = "istio-proxy"
+REDIRECT_INIT = "istio-init"
 ANNOTATIONS = "traffic.sidecar.istio.io/"
 
 
@@ -40,6 +41,16 @@ class Sandbox:
     address: str
     namespaces: kernel.Namespaces
     directory: Path
+
+    async def set_redirect(self, redirect: network.Redirect | None) -> None:
+        """Have this redirect alone, or none, while everything runs."""
+        namespaces = kernel.Namespaces(os.dup(self.namespaces.net))
+        try:
+            await kernel.within(namespaces, network.remove_redirect)
+            if redirect is not None:
+                await kernel.within(namespaces, lambda: network.add_redirect(redirect))
+        finally:
+            namespaces.close()
 
 
 def proxy_of(pod: Body) -> Body | None:
@@ -73,6 +84,11 @@ def redirect_of(pod: Body, *, by_mark: bool) -> network.Redirect | None:
     )
 
 
+def _has_redirect_init(pod: Body) -> bool:
+    """Whether the redirect is made when its init container's turn comes, as without Istio's CNI plugin."""
+    return any(container.get("name") == REDIRECT_INIT for container in pod["spec"].get("initContainers") or ())
+
+
 async def open_sandbox(pod: Body, address: str, machine: Machine) -> Sandbox:
     """Make the pod's namespaces and its network; LabRefusal or OSError if that does not go."""
     name = str(pod["metadata"]["name"])
@@ -93,7 +109,7 @@ async def open_sandbox(pod: Body, address: str, machine: Machine) -> Sandbox:
     await kernel.within(machine.world, lambda: network.plug_in(cable, address, namespaces.net))
     await kernel.within(namespaces, lambda: network.configure_pod(address))
     redirect = redirect_of(pod, by_mark=machine.single_user)
-    if redirect is not None:
+    if redirect is not None and not _has_redirect_init(pod):
         await kernel.within(namespaces, lambda: network.add_redirect(redirect))
     directory = machine.directory / "pods" / str(pod["metadata"].get("uid") or name)
     directory.mkdir(parents=True, exist_ok=True)

@@ -40,9 +40,9 @@ class Knowledge:
             self._history.popleft()
 
     def known(self, delay: float) -> tuple[Body, ...]:
-        """The objects as they were `delay` seconds ago."""
+        """The objects as they were `delay` seconds ago; none where that is longer ago than anything is kept."""
         limit = time.monotonic() - delay
-        found: tuple[Body, ...] = self._history[0][1]
+        found: tuple[Body, ...] = ()
         for moment, objects in self._history:
             if moment > limit and delay > 0:
                 break

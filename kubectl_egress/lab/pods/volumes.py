@@ -113,7 +113,13 @@ def _keys(resource: str, name_key: str, source: Body, lookup: Lookup) -> dict[st
     return files
 
 
-def write_files(directory: Path, files: Files | None) -> None:
+def file_mode(volume: Body) -> int:
+    """The permissions of the volume's files (`defaultMode`)."""
+    sources = (source for source in volume.values() if isinstance(source, Mapping))
+    return next((int(source["defaultMode"]) for source in sources if "defaultMode" in source), 0o644)
+
+
+def write_files(directory: Path, files: Files | None, mode: int = 0o644) -> None:
     """Put the files of a volume where the node keeps them, each whole at every moment; None: an empty directory."""
     directory.mkdir(parents=True, exist_ok=True)
     if files is None:
@@ -128,6 +134,7 @@ def write_files(directory: Path, files: Files | None) -> None:
             continue
         beside = path.with_name(f".{path.name}.new")
         beside.write_bytes(content)
+        beside.chmod(mode)
         beside.replace(path)
     for path in directory.rglob("*"):
         if path.is_file() and str(path.relative_to(directory)) not in files:
