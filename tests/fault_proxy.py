@@ -98,6 +98,8 @@ class Fault:
     """Pass on and answer as ever, after `delay` and `act`."""
     act: Callable[[], None] = lambda: None
     """Done at that moment."""
+    held: threading.Event | None = None
+    """Nothing before this is set."""
 
 
 Rule = Callable[[Asked], Fault | None]
@@ -168,14 +170,16 @@ class FaultProxy:
             await self._pass_on(asked, reader, writer)
             return
         await asyncio.sleep(fault.delay)
+        while fault.held is not None and not fault.held.is_set():
+            await asyncio.sleep(0.05)
         if fault.unharmed or fault.cut_after is not None:
-            fault.act()
+            await asyncio.to_thread(fault.act)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._pass_on(asked, reader, writer), fault.cut_after)
             return
         if fault.passed_on:
             await self._do(asked)
-        fault.act()
+        await asyncio.to_thread(fault.act)
         if fault.status:
             writer.write(_status(fault))
             await writer.drain()

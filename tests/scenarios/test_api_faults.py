@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -17,7 +19,8 @@ from kubectl_egress.lab.client import Lab, start_lab
 from kubectl_egress.model import PatchOperation, Ref
 from tests import build
 from tests.fault_proxy import Asked, Fault, FaultProxy, Rule
-from tests.scene import HOST, NATIVE, Scene
+from tests.scene import HOST, MESH_KINDS, NATIVE, Scene
+from tests.side_by_side import side_by_side
 
 pytestmark = pytest.mark.lab
 
@@ -33,13 +36,8 @@ def lab_and_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[La
         yield lab, proxy
 
 
-@pytest.fixture
-def proxy(lab_and_proxy: tuple[Lab, FaultProxy]) -> FaultProxy:
-    return lab_and_proxy[1]
-
-
-@pytest.fixture
-def scene(lab_and_proxy: tuple[Lab, FaultProxy]) -> Iterator[Scene]:
+@contextmanager
+def calling(lab_and_proxy: tuple[Lab, FaultProxy]) -> Iterator[Scene]:
     """A namespace with a caller, whose runs go through the proxy."""
     lab, proxy = lab_and_proxy
     with Scene(lab, f"fault-{next(NUMBERS)}") as found:
@@ -121,7 +119,7 @@ def conflicts(scene: Scene) -> Rule:
 
 def timeouts(scene: Scene) -> Rule:
     """No write is answered in time at first, and yet it is done later, beside the second attempt."""
-    return first_times(Fault(delay=1.5, passed_on=True))
+    return first_times(Fault(delay=3, passed_on=True))
 
 
 def slow_watches(scene: Scene) -> Rule:
@@ -182,31 +180,37 @@ def restarted_server(scene: Scene) -> Rule:
 
 
 SURVIVED = [
+    # The longest first.
+    timeouts,
+    server_errors,
     resets,
     too_many_requests,
-    server_errors,
+    restarted_server,
     conflicts,
-    timeouts,
     slow_watches,
     cut_forwards,
     restarted_proxy,
     evicted_pod,
     autoscaler,
-    restarted_server,
 ]
 
 
-@pytest.mark.parametrize("fault", SURVIVED)
-def test_what_a_run_survives(scene: Scene, proxy: FaultProxy, fault: Callable[[Scene], Rule]) -> None:
-    before = scene.state()
-    timeout = ("--request-timeout", "1s") if fault is timeouts else ()
-    for verb in ("migrate", "undo"):
-        proxy.rule(scene.namespace, fault(scene))
-        run = scene.egress(verb, HOST, "-y", *timeout)
-        assert run.status == 0, run
-        assert ("http://httpbin.org" in str(scene.get("Deployment", CALLER)["spec"])) is (verb == "migrate")
-        assert "lease.json" not in str(scene.objects())
-    assert scene.state() == before
+def test_what_a_run_survives(lab_and_proxy: tuple[Lab, FaultProxy], subtests: pytest.Subtests) -> None:
+    def run(fault: Callable[[Scene], Rule]) -> None:
+        timeout = ("--request-timeout", "2s") if fault is timeouts else ()
+        with calling(lab_and_proxy) as scene:
+            before = scene.state()
+            for verb in ("migrate", "undo"):
+                lab_and_proxy[1].rule(scene.namespace, fault(scene))
+                run = scene.egress(verb, HOST, "-y", *timeout)
+                assert run.status == 0, run
+                assert run.err.endswith(f"\n{HOST}: {'migrated' if verb == 'migrate' else 'as it was before'}.\n")
+                assert not re.search("Traceback|rror:|^W |exception", run.err, re.MULTILINE), run.err
+                assert ("http://httpbin.org" in str(scene.get("Deployment", CALLER)["spec"])) is (verb == "migrate")
+                assert "lease.json" not in str(scene.objects())
+            assert scene.state() == before
+
+    side_by_side(subtests, ((fault.__name__, fault) for fault in SURVIVED), run)
 
 
 # ---- what ends it: said in two lines, and everything as it was before ------------------------------------------------------
@@ -219,8 +223,10 @@ class Ending:
     rule: Rule
     says: str
     """A regular expression for the end of what stands on stderr."""
-    arguments: tuple[str, ...] = ()
-    status: int = 1
+
+
+def writes_of(*plurals: str) -> Callable[[Asked], bool]:
+    return lambda asked: asked.writes and asked.plural in plurals
 
 
 UNDONE = r"  everything is as it was before"
@@ -230,7 +236,7 @@ ENDINGS = {
         rf"error: {re.escape(DENIED)}\n{UNDONE}; ask for this permission, .*",
     ),
     "an admission webhook refuses the entry": Ending(
-        always(lambda asked: asked.plural == "serviceentries" and asked.writes, Fault(status=400, message=DENIED)),
+        always(writes_of("serviceentries"), Fault(status=400, message=DENIED)),
         rf"error: {re.escape(DENIED)}\n{UNDONE}; the message is the API server's; .*",
     ),
     "validation refuses the workload": Ending(
@@ -256,19 +262,86 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("name", ENDINGS)
-def test_what_ends_a_run(scene: Scene, proxy: FaultProxy, name: str) -> None:
-    ending = ENDINGS[name]
-    before = scene.state()
-    proxy.rule(scene.namespace, ending.rule)
-    run = scene.egress("migrate", HOST, "-y", *ending.arguments)
-    assert run.status == ending.status, run
-    assert re.search(ending.says + r"\n\Z", run.err), run.err
-    assert "Traceback" not in run.err
-    assert scene.state() == before
+def test_what_ends_a_migration(lab_and_proxy: tuple[Lab, FaultProxy], subtests: pytest.Subtests) -> None:
+    def run(ending: Ending) -> None:
+        with calling(lab_and_proxy) as scene:
+            before = scene.state()
+            lab_and_proxy[1].rule(scene.namespace, ending.rule)
+            run = scene.egress("migrate", HOST, "-y")
+            assert run.status == 1, run
+            assert re.search(ending.says + r"\n\Z", run.err), run.err
+            assert "Traceback" not in run.err
+            assert scene.state() == before
+
+    side_by_side(subtests, ENDINGS.items(), run)
 
 
-def test_a_token_that_expires_in_the_middle_and_another_one_that_goes_on(scene: Scene, proxy: FaultProxy) -> None:
+GOES_ON = r"kubectl egress undo httpbin\.org -n \S+ goes on from here"
+LOGIN = r"You must be logged in to the server \(Unauthorized\)"
+
+
+@dataclass(frozen=True)
+class Undoing:
+    """What goes wrong in an undo, what is said, and what is left: whether the caller is back, and which mesh objects."""
+
+    rule: Callable[[], Rule]
+    says: str
+    back: bool
+    mesh: frozenset[str] = frozenset(MESH_KINDS)
+
+
+UNDOINGS = {
+    "an admission webhook refuses the workload": Undoing(
+        lambda: always(patches_caller, Fault(status=403, reason="Forbidden", message=DENIED)),
+        rf"error: {re.escape(DENIED)}\n  ask for this permission, .*; {GOES_ON}",
+        back=False,
+    ),
+    "who may patch workloads may not delete the entry": Undoing(
+        lambda: always(writes_of("serviceentries"), Fault(status=403, reason="Forbidden", message="no")),
+        rf"error: no\n  ask for this permission, .*; {GOES_ON}",
+        back=True,
+        mesh=frozenset({"DestinationRule", "ServiceEntry"}),
+    ),
+    "a token that expires in the middle": Undoing(
+        lambda: after_patch(lambda _: Fault(status=401, reason="Unauthorized", message="Unauthorized")),
+        rf"error: {LOGIN}\n  log in again, .*; {GOES_ON}",
+        back=True,
+    ),
+    "an answer that does not get better": Undoing(
+        lambda: always(writes_of("destinationrules"), Fault(status=500, reason="InternalError", message="no leader")),
+        rf"error: no leader\n  the message is the API server's; .*; {GOES_ON}",
+        back=True,
+        mesh=frozenset({"DestinationRule"}),
+    ),
+}
+
+
+def test_what_ends_an_undo_and_the_next_one_goes_on(
+    lab_and_proxy: tuple[Lab, FaultProxy], subtests: pytest.Subtests
+) -> None:
+    def run(undoing: Undoing) -> None:
+        with calling(lab_and_proxy) as scene:
+            before = scene.state()
+            scene.migrate()
+            lab_and_proxy[1].rule(scene.namespace, undoing.rule())
+            run = scene.egress("undo", HOST, "-y")
+            assert run.status == 1, run
+            assert re.search(undoing.says + r"\n\Z", run.err), run.err
+            lab_and_proxy[1].rule(scene.namespace, None)
+            left = scene.state()
+            assert (left["Deployment", CALLER] == before["Deployment", CALLER]) is undoing.back
+            assert {kind for kind, _ in left if kind in MESH_KINDS} == undoing.mesh
+            assert ("ConfigMap", f"kubectl-egress.{HOST}") in left
+            scene.undo()
+            assert scene.state() == before
+
+    side_by_side(subtests, UNDOINGS.items(), run)
+
+
+# ---- what is left for somebody to mend, and two at once: each by itself, and all of them at once -------------------------------
+
+
+def token_that_expires(scene: Scene, proxy: FaultProxy) -> None:
     """It cannot be undone either: what was done stays, fails closed, and the way back is said."""
     before = scene.state()
     proxy.rule(scene.namespace, after_patch(lambda _: Fault(status=401, reason="Unauthorized", message="Unauthorized")))
@@ -288,13 +361,16 @@ def test_a_token_that_expires_in_the_middle_and_another_one_that_goes_on(scene: 
     assert scene.state() == before
 
 
-def test_a_rollout_that_passes_its_deadline(scene: Scene) -> None:
+PROBED = ("spec", "template", "spec", "containers", 0, "readinessProbe")
+DEADLINE = ("spec", "progressDeadlineSeconds")
+
+
+def deadline_of_a_rollout(scene: Scene, proxy: FaultProxy) -> None:
     """The application starts and never becomes ready."""
     probe = {"exec": {"command": ["sh", "-c", f"! grep -q {HOST} /etc/hosts"]}, "periodSeconds": 1}
-    scene.patch("Deployment", CALLER, PatchOperation("replace", ("spec", "progressDeadlineSeconds"), 4))
-    steps = ("spec", "template", "spec", "containers", 0, "readinessProbe")
-    scene.patch("Deployment", CALLER, PatchOperation("add", steps, probe))
+    scene.patch("Deployment", CALLER, PatchOperation("add", PROBED, probe))
     scene.rolled_out(CALLER)
+    scene.patch("Deployment", CALLER, PatchOperation("replace", DEADLINE, 4))
     before = scene.state()
     run = scene.egress("migrate", HOST, "-y")
     assert run.status == 1, run
@@ -303,7 +379,55 @@ def test_a_rollout_that_passes_its_deadline(scene: Scene) -> None:
     assert scene.state() == before
 
 
-# ---- two at once -------------------------------------------------------------------------------------------------------
+def image_that_is_gone(scene: Scene, proxy: FaultProxy) -> None:
+    """New pods cannot be started: the registry has cleaned up, or the node may not pull any more."""
+    name = "image"
+    run_it = {"caller": f"#!/bin/sh\n{LOOP.replace(f'https://{HOST}/status/200', '$API')}\n"}
+    scene.create(build.config_map(name, run_it, scene.namespace))
+    mounted = build.container(
+        name,
+        command=["/image/caller"],
+        env={"API": f"https://{HOST}/status/200"},
+        volumeMounts=[{"name": name, "mountPath": "/image"}],
+    )
+    volumes = [{"name": name, "configMap": {"name": name, "defaultMode": 0o755}}]
+    template = {"containers": [mounted], "volumes": volumes, "terminationGracePeriodSeconds": 0, "annotations": NATIVE}
+    scene.create(build.deployment(name, scene.namespace, **template))
+    scene.rolled_out(name)
+    # The node has it in the volume of the pod that runs, and in no new one.
+    scene.patch("ConfigMap", name, PatchOperation("replace", ("data",), {"something-else": ""}))
+    before = scene.state()
+    run = scene.egress("migrate", HOST, "-y", "--workload", f"deploy/{name}")
+    assert run.status == 1, run
+    assert re.search(
+        r"error: deployment/image: the rollout fails: container image of pod \S+: ImagePullBackOff \(.*\)\n"
+        rf"{UNDONE}; kubectl describe deployment/image -n \S+ .*\n\Z",
+        run.err,
+    ), run.err
+    assert scene.state() == before
+    scene.delete("Deployment", name)
+
+
+def rollout_that_fails_in_an_undo(scene: Scene, proxy: FaultProxy) -> None:
+    """The application cannot go back any more: the old pods stay, and so does all that they need."""
+    before = scene.state()
+    scene.migrate()
+    probe = {"exec": {"command": ["grep", "-q", HOST, "/etc/hosts"]}, "periodSeconds": 1}
+    scene.patch("Deployment", CALLER, PatchOperation("add", PROBED, probe))
+    scene.rolled_out(CALLER)
+    scene.patch("Deployment", CALLER, PatchOperation("replace", DEADLINE, 4))
+    run = scene.egress("undo", HOST, "-y")
+    assert run.status == 1, run
+    assert re.search(
+        r'error: deployment/caller: the rollout fails: deployment "caller" exceeded its progress deadline\n'
+        rf"  kubectl describe deployment/caller -n \S+ and kubectl get pods -n \S+ show more; {GOES_ON}\n\Z",
+        run.err,
+    ), run.err
+    assert set(MESH_KINDS) <= {kind for kind, _ in scene.objects()}
+    scene.patch("Deployment", CALLER, PatchOperation("remove", PROBED))
+    scene.patch("Deployment", CALLER, PatchOperation("replace", DEADLINE, 600))
+    scene.undo()
+    assert scene.state() == before
 
 
 def started(scene: Scene, verb: str) -> subprocess.Popen[str]:
@@ -317,11 +441,20 @@ def started(scene: Scene, verb: str) -> subprocess.Popen[str]:
 AT_WORK = r"error: httpbin\.org is being {} by \S+@\S+ since \S+\+00:00 \(run \w{{8}}\)\n  (?:nothing was changed; )?wait until"
 
 
-@pytest.mark.parametrize("second", ["migrate", "undo"])
-def test_who_comes_second_is_told_who_is_at_work(scene: Scene, proxy: FaultProxy, second: str) -> None:
+def migrate_comes_second(scene: Scene, proxy: FaultProxy) -> None:
+    comes_second(scene, proxy, "migrate")
+
+
+def undo_comes_second(scene: Scene, proxy: FaultProxy) -> None:
+    comes_second(scene, proxy, "undo")
+
+
+def comes_second(scene: Scene, proxy: FaultProxy, second: str) -> None:
+    """And is told who is at work."""
     for verb, doing in (("migrate", "migrated"), ("undo", "undone")):
-        reached = threading.Event()
-        held = Fault(unharmed=True, delay=6.0)
+        reached, ended = threading.Event(), threading.Event()
+        # The first one goes on as soon as the second one has ended.
+        held = Fault(unharmed=True, held=ended)
 
         def rule(asked: Asked, reached: threading.Event = reached, held: Fault = held) -> Fault | None:
             if not patches_caller(asked) or reached.is_set():
@@ -333,13 +466,41 @@ def test_who_comes_second_is_told_who_is_at_work(scene: Scene, proxy: FaultProxy
         first = started(scene, verb)
         assert reached.wait(60)
         run = scene.egress(second, HOST, "-y")
+        ended.set()
         _, said = first.communicate(timeout=60)
         assert first.returncode == 0, said
         assert run.status == 1, run
         assert re.search(AT_WORK.format(doing), run.err), run.err
 
 
-def test_of_two_that_planned_at_once_one_wins(scene: Scene, proxy: FaultProxy) -> None:
+def ctrl_c_while_the_server_is_busy(scene: Scene, proxy: FaultProxy) -> None:
+    """It ends at once, whatever Retry-After says, and holds nothing: who goes on or back waits for nobody."""
+    before, reached = scene.state(), threading.Event()
+
+    def rule(asked: Asked) -> Fault | None:
+        if not patches_caller(asked):
+            return None
+        reached.set()
+        return Fault(status=429, reason="TooManyRequests", message="slow down", headers={"Retry-After": "8"})
+
+    proxy.rule(scene.namespace, rule)
+    run = started(scene, "migrate")
+    assert reached.wait(60)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    where = f"{HOST} -n {scene.namespace}"
+    assert said.endswith(
+        "\nInterrupted after 5 of 9 steps. What was done stays as it is.\n"
+        f"  go on:    kubectl egress migrate {where}\n  go back:  kubectl egress undo {where}\n"
+    )
+    proxy.rule(scene.namespace, None)
+    assert "is dead" not in scene.undo().err
+    assert scene.state() == before
+
+
+def two_plan_at_once(scene: Scene, proxy: FaultProxy) -> None:
     """Both have seen that nothing is migrated; the second to write the journal finds it there."""
     # The first waits until the other one has written the same, and is at work.
     early, long = Fault(unharmed=True, delay=2.0), Fault(unharmed=True, delay=4.0)
@@ -358,3 +519,23 @@ def test_of_two_that_planned_at_once_one_wins(scene: Scene, proxy: FaultProxy) -
     assert re.search(AT_WORK.format("migrated"), loser), loser
     assert "http://httpbin.org" in str(scene.get("Deployment", CALLER)["spec"])
     assert scene.egress("undo", HOST, "-y").status == 0
+
+
+STORIES = [
+    token_that_expires,
+    undo_comes_second,
+    migrate_comes_second,
+    two_plan_at_once,
+    ctrl_c_while_the_server_is_busy,
+    deadline_of_a_rollout,
+    image_that_is_gone,
+    rollout_that_fails_in_an_undo,
+]
+
+
+def test_what_is_left_to_somebody(lab_and_proxy: tuple[Lab, FaultProxy], subtests: pytest.Subtests) -> None:
+    def run(story: Callable[[Scene, FaultProxy], None]) -> None:
+        with calling(lab_and_proxy) as scene:
+            story(scene, lab_and_proxy[1])
+
+    side_by_side(subtests, ((story.__name__, story) for story in STORIES), run)

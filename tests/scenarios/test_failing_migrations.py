@@ -184,8 +184,8 @@ def test_what_cannot_be_put_back_is_said_and_stays_closed(scene: Scene) -> None:
 
     error = fails_after(scene, change)
     assert "and the undo stopped too: deployment/caller was changed since, and would go on calling" in error.message
-    assert (
-        f"write https://{HOST} there by hand, and run the same command again; then kubectl egress undo" in error.remedy
+    assert error.remedy == (
+        f"write https://{HOST} there by hand, and run kubectl egress undo {HOST} -n {scene.namespace}"
     )
     spec = scene.get("Deployment", CALLER)["spec"]["template"]["spec"]
     assert spec["hostAliases"], "nothing was touched"
