@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from kubectl_egress.cluster import Cluster, connect
@@ -21,6 +19,8 @@ from kubectl_egress.lab.client import Counters, Lab
 from kubectl_egress.mesh import object_name
 from kubectl_egress.model import Body, Host, PatchOperation, Ref
 from tests import build
+from tests.warm import Run as Run
+from tests.warm import WarmProcess
 
 NAMESPACE = "test-ext-svc"
 HOST = "httpbin.org"
@@ -43,19 +43,6 @@ sleep .4
 """
 
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How a command ended, and what it said."""
-
-    status: int
-    out: str
-    err: str
-
-    def document(self) -> Any:
-        """Standard output as JSON."""
-        return json.loads(self.out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +93,22 @@ class Scene:
 
     def egress(self, *arguments: str, patience: float = 120.0) -> Run:
         """Run the real command as a user would, in this namespace, without a terminal."""
-        command = [sys.executable, "-m", "kubectl_egress", *arguments, "-n", self.namespace]
+        return self.started(*arguments).ended(patience)
+
+    def started(self, *arguments: str) -> WarmProcess:
+        """The same, under way."""
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "NO_COLOR": "1"}
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=patience
-        )
-        return Run(done.returncode, done.stdout, done.stderr)
+        return WarmProcess([*arguments, "-n", self.namespace], environment)
+
+    def elsewhere(self, home: Path, *arguments: str, patience: float = 120.0) -> Run:
+        """Run it on another machine: where nothing is known of other runs but what the cluster says."""
+        environment = {
+            "HOME": str(home),
+            "PATH": "/usr/bin:/bin",
+            "KUBECONFIG": str(self.lab.kubeconfig),
+            "NO_COLOR": "1",
+        }
+        return WarmProcess([*arguments, "-n", self.namespace], environment, home).ended(patience)
 
     def migrate(self, *arguments: str) -> Run:
         """`migrate httpbin.org -y`, which has to succeed."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -430,14 +428,6 @@ def rollout_that_fails_in_an_undo(scene: Scene, proxy: FaultProxy) -> None:
     assert scene.state() == before
 
 
-def started(scene: Scene, verb: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "kubectl_egress", verb, HOST, "-y", "-n", scene.namespace]
-    environment = {"KUBECONFIG": str(scene.kubeconfig), "NO_COLOR": "1", "PATH": "/usr/bin:/bin"}
-    return subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 AT_WORK = r"error: httpbin\.org is being {} by \S+@\S+ since \S+\+00:00 \(run \w{{8}}\)\n  (?:nothing was changed; )?wait until"
 
 
@@ -463,12 +453,11 @@ def comes_second(scene: Scene, proxy: FaultProxy, second: str) -> None:
             return held
 
         proxy.rule(scene.namespace, rule)
-        first = started(scene, verb)
+        first = scene.started(verb, HOST, "-y")
         assert reached.wait(60)
         run = scene.egress(second, HOST, "-y")
         ended.set()
-        _, said = first.communicate(timeout=60)
-        assert first.returncode == 0, said
+        assert first.ended(60).status == 0
         assert run.status == 1, run
         assert re.search(AT_WORK.format(doing), run.err), run.err
 
@@ -484,14 +473,14 @@ def ctrl_c_while_the_server_is_busy(scene: Scene, proxy: FaultProxy) -> None:
         return Fault(status=429, reason="TooManyRequests", message="slow down", headers={"Retry-After": "8"})
 
     proxy.rule(scene.namespace, rule)
-    run = started(scene, "migrate")
+    run = scene.started("migrate", HOST, "-y")
     assert reached.wait(60)
     time.sleep(0.5)
     run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=60)
-    assert run.returncode == 130, said
+    ended = run.ended(60)
+    assert ended.status == 130, ended
     where = f"{HOST} -n {scene.namespace}"
-    assert said.endswith(
+    assert ended.err.endswith(
         "\nInterrupted after 5 of 9 steps. What was done stays as it is.\n"
         f"  go on:    kubectl egress migrate {where}\n  go back:  kubectl egress undo {where}\n"
     )
@@ -512,10 +501,10 @@ def two_plan_at_once(scene: Scene, proxy: FaultProxy) -> None:
         return long if patches_caller(asked) else None
 
     proxy.rule(scene.namespace, rule)
-    runs = [started(scene, "migrate"), started(scene, "migrate")]
-    ended = [run.communicate(timeout=90) for run in runs]
-    assert sorted(run.returncode for run in runs) == [0, 1], ended
-    [loser] = [said for run, (_, said) in zip(runs, ended, strict=True) if run.returncode]
+    runs = [scene.started("migrate", HOST, "-y"), scene.started("migrate", HOST, "-y")]
+    ended = [run.ended(90) for run in runs]
+    assert sorted(run.status for run in ended) == [0, 1], ended
+    [loser] = [run.err for run in ended if run.status]
     assert re.search(AT_WORK.format("migrated"), loser), loser
     assert "http://httpbin.org" in str(scene.get("Deployment", CALLER)["spec"])
     assert scene.egress("undo", HOST, "-y").status == 0

@@ -13,8 +13,6 @@ import json
 import os
 import queue
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,6 +22,7 @@ from kubectl_egress.lab.client import Lab, start_lab
 from tests import build
 from tests.fault_proxy import Asked, Fault, FaultProxy
 from tests.scene import HOST, NATIVE, Run, Scene
+from tests.warm import WarmProcess
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -68,6 +67,7 @@ class Killed:
 
     def __init__(self, lab: Lab, proxy: FaultProxy, number: int) -> None:
         self.scene = Scene(lab, f"kill-{number}")
+        self.scene.kubeconfig = proxy.kubeconfig
         self.proxy = proxy
         name = self.scene.namespace
         self.scene.create(build.config_map("settings", {"API": URL, "other": "kept"}, name))
@@ -89,7 +89,7 @@ class Killed:
     def run(self, verb: str, point: int | None = None, passed_on: bool = False) -> tuple[Run, list[Asked]]:
         """`migrate` or `undo`, killed at its write number `point` (from 0), before or after it is done; its writes."""
         writes: list[Asked] = []
-        process: list[subprocess.Popen[str]] = []
+        process: list[WarmProcess] = []
 
         def rule(asked: Asked) -> Fault | None:
             if not asked.writes:
@@ -100,21 +100,10 @@ class Killed:
             return Fault(passed_on=passed_on, act=lambda: os.kill(process[0].pid, signal.SIGKILL))
 
         self.proxy.rule(self.scene.namespace, rule)
-        command = [sys.executable, "-m", "kubectl_egress", verb, HOST, "-y", "-n", self.scene.namespace]
-        if verb == "migrate":
-            command += ["--window", "5s"]
-        environment = {**os.environ, "KUBECONFIG": str(self.proxy.kubeconfig), "NO_COLOR": "1"}
-        with subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as started:
+        window = ["--window", "5s"] if verb == "migrate" else []
+        with self.scene.started(verb, HOST, "-y", *window) as started:
             process.append(started)
-            out, err = started.communicate(timeout=PATIENCE)
-        return Run(started.returncode, out, err), writes
+            return started.ended(PATIENCE), writes
 
     def reaches(self, verb: str, end: str, *, undone: bool = False) -> None:
         """Run to the end, and find the objects as they have to be then; `undone`: there is nothing to undo."""

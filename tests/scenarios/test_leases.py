@@ -10,8 +10,6 @@ import itertools
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,8 @@ import pytest
 from kubectl_egress.lab.client import Lab, start_lab
 from tests import build
 from tests.fault_proxy import Asked, Fault, FaultProxy
-from tests.scene import HOST, NATIVE, Run, Scene
+from tests.scene import HOST, NATIVE, Scene
+from tests.warm import WarmProcess
 
 pytestmark = pytest.mark.lab
 
@@ -77,9 +76,9 @@ def lab_and_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[La
 
 
 @contextmanager
-def asleep(scene: Scene, proxy: FaultProxy, sleep: Sleep) -> Iterator[subprocess.Popen[str]]:
+def asleep(scene: Scene, proxy: FaultProxy, sleep: Sleep) -> Iterator[WarmProcess]:
     """The first run, which stands still when the block begins."""
-    process: list[subprocess.Popen[str]] = []
+    process: list[WarmProcess] = []
     reached = threading.Event()
 
     def stop() -> None:
@@ -92,33 +91,11 @@ def asleep(scene: Scene, proxy: FaultProxy, sleep: Sleep) -> Iterator[subprocess
         return Fault(act=stop, unharmed=sleep.done)
 
     proxy.rule(scene.namespace, rule)
-    command = [sys.executable, "-m", "kubectl_egress", sleep.verb, HOST, "-y", "-n", scene.namespace]
-    environment = {**os.environ, "KUBECONFIG": str(proxy.kubeconfig), "NO_COLOR": "1"}
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as started:
+    scene.kubeconfig = proxy.kubeconfig
+    with scene.started(sleep.verb, HOST, "-y") as started:
         process.append(started)
-        assert reached.wait(90), started.communicate()
-        try:
-            yield started
-        finally:
-            started.kill()
-
-
-def elsewhere(scene: Scene, verb: str, home: Path) -> Run:
-    """Run it where nothing is known of the first run but what the cluster says."""
-    home.mkdir()
-    environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "KUBECONFIG": str(scene.lab.kubeconfig), "NO_COLOR": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "kubectl_egress", verb, HOST, "-y", "-n", scene.namespace],
-        env=environment,
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return Run(done.returncode, done.stdout, done.stderr)
+        assert reached.wait(90), started.communicate(10)
+        yield started
 
 
 def test_who_wakes_up_too_late_writes_nothing_more(
@@ -136,14 +113,16 @@ def test_who_wakes_up_too_late_writes_nothing_more(
             if sleep.verb == "undo":
                 scene.migrate()
             with asleep(scene, proxy, sleep) as first:
-                run = elsewhere(scene, sleep.second, tmp_path / str(number))
+                home = tmp_path / str(number)
+                home.mkdir()
+                run = scene.elsewhere(home, sleep.second, HOST, "-y")
                 assert run.status == 0, run
                 assert re.search(r"kubectl-egress\.httpbin\.org: run \w{8} of .* is dead \(silent for 8 s\)", run.err)
                 after, versions = scene.state(), scene.versions()
                 os.kill(first.pid, signal.SIGCONT)
-                _, said = first.communicate(timeout=90)
-            assert first.returncode == 1, said
-            assert re.search(TAKEN_OVER, said), said
+                woken = first.ended(90)
+            assert woken.status == 1, woken
+            assert re.search(TAKEN_OVER, woken.err), woken
             assert scene.state() == after
             if sleep.second == "undo":
                 assert after == before

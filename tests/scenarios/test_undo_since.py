@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 
 from kubectl_egress.model import PatchOperation, Steps
 from tests import build
-from tests.scene import HOST, NATIVE, Run, Scene
+from tests.scene import HOST, NATIVE, Scene
 
 pytestmark = pytest.mark.lab
 
@@ -25,21 +23,6 @@ def deploy(scene: Scene, name: str, env: dict[str, str]) -> None:
     template = {"command": ["sh", "-c", LOOP], "terminationGracePeriodSeconds": 0, "annotations": NATIVE, "env": env}
     scene.create(build.deployment(name, scene.namespace, **template))
     scene.rolled_out(name)
-
-
-def elsewhere(scene: Scene, home: Path, *arguments: str) -> Run:
-    """Run it where nothing of the migration is known but what the cluster says."""
-    environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "KUBECONFIG": str(scene.lab.kubeconfig)}
-    done = subprocess.run(
-        [sys.executable, "-m", "kubectl_egress", *arguments, "-n", scene.namespace],
-        env=environment,
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return Run(done.returncode, done.stdout, done.stderr)
 
 
 def test_everything_is_put_back_that_can_be_and_nothing_else_is_touched(scene: Scene, tmp_path: Path) -> None:
@@ -71,7 +54,7 @@ def test_everything_is_put_back_that_can_be_and_nothing_else_is_touched(scene: S
     theirs = scene.state()["VirtualService", f"egress-{OTHER}"]
     versions = scene.versions()
 
-    run = elsewhere(scene, tmp_path, "undo", "--all", "-y")
+    run = scene.elsewhere(tmp_path, "undo", "--all", "-y")
     assert run.status == 0, run
     said = f"VirtualService egress-{OTHER} no longer carries our label and was left alone"
     assert said in run.out + run.err
@@ -95,6 +78,6 @@ def test_everything_is_put_back_that_can_be_and_nothing_else_is_touched(scene: S
         assert scene.versions()[key] == versions[key]
     assert scene.counters().in_clear == 0
     assert not scene.counters().clear_bytes
-    again = elsewhere(scene, tmp_path, "undo", "--all", "-y")
+    again = scene.elsewhere(tmp_path, "undo", "--all", "-y")
     assert again.status == 1
     assert f"nothing is migrated in namespace {scene.namespace}" in again.err
