@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from kubectl_egress.apply import knowing, old_pods, waiting, writing
 from kubectl_egress.apply.lease import HeldLeases
 from kubectl_egress.apply.observing import observe
 from kubectl_egress.errors import RefusedError
-from kubectl_egress.journal import from_config_map, is_journal
+from kubectl_egress.journal import Journal, from_config_map, is_journal
 from kubectl_egress.model import Action, Host, Judgement, Outcome, Plan, Ref, Step, Verdict, Wait
 from kubectl_egress.verify import Baseline
 
@@ -28,8 +28,8 @@ class Conditions:
     """Seconds of verification, at most."""
     dry_run: bool = False
     """Send every write with `dryRun=All`, and skip waits and verification."""
-    calling: frozenset[Ref] = frozenset()
-    """Workloads that had been calling a host before: for them silence is a failure."""
+    calling: frozenset[tuple[Ref, frozenset[Host]]] = frozenset()
+    """Workloads that had been calling one of some hosts before: if now all of these are silent, that is a failure."""
     say: Callable[[str], None] = lambda _: None
     way_back: str = ""
     """The command that undoes it, as whoever asked would type it."""
@@ -83,18 +83,23 @@ def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions, held
 
 
 def _verified(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> Outcome:
-    pairs = [(host, workload) for host in plan.hosts for workload in step.workloads]
-    verdicts = observe(cluster, pairs, conditions.window, conditions.say, baselines=_baselines(plan))
-    bad = [verdict for verdict in verdicts if not acceptable(verdict, conditions.calling)]
+    journals = _journals(plan)
+    baselines = {journal.host: Baseline.of(journal.baseline) for journal in journals}
+    pairs = [(one.host, workload) for one in journals for workload in step.workloads if one.caller(workload)]
+    verdicts = observe(cluster, pairs, conditions.window, conditions.say, baselines=baselines)
+    bad = unacceptable(verdicts, conditions.calling)
     if bad:
         raise NotProvenError(bad)
     return Outcome(step, True, ", ".join(_said(one, len(step.workloads) > 1) for one in verdicts))
 
 
-def _baselines(plan: Plan) -> Mapping[Host, Baseline]:
-    """How the calls went before, as the plan's journals have it."""
-    journals = (from_config_map(step.after) for step in plan.steps if step.after is not None and is_journal(step.after))
-    return {journal.host: Baseline.of(journal.baseline) for journal in journals}
+def _journals(plan: Plan) -> Sequence[Journal]:
+    """The journals that the plan writes, as it leaves them; in the order of its hosts."""
+    found = {
+        journal.host: journal
+        for journal in (from_config_map(step.after) for step in plan.steps if is_journal(step.after) and step.after)
+    }
+    return [found[host] for host in plan.hosts if host in found]
 
 
 def _said(verdict: Verdict, several: bool) -> str:
@@ -105,8 +110,14 @@ def _said(verdict: Verdict, several: bool) -> str:
     )
 
 
-def acceptable(verdict: Verdict, calling: frozenset[Ref]) -> bool:
-    """Whether a migration may stand: silence is fine where the workload had not been calling before."""
-    if verdict.judgement is Judgement.SILENT:
-        return verdict.workload not in calling
-    return verdict.judgement in (Judgement.VERIFIED, Judgement.UNKNOWN)
+def unacceptable(verdicts: Sequence[Verdict], calling: frozenset[tuple[Ref, frozenset[Host]]]) -> list[Verdict]:
+    """The verdicts with which a migration may not stand: silence is fine where there had been no calls before."""
+    silent = {(one.workload, one.host) for one in verdicts if one.judgement is Judgement.SILENT}
+    fallen = {
+        (workload, host)
+        for workload, hosts in calling
+        if all((workload, host) in silent for host in hosts)
+        for host in hosts
+    }
+    fine = (Judgement.VERIFIED, Judgement.UNKNOWN, Judgement.SILENT)
+    return [one for one in verdicts if one.judgement not in fine or (one.workload, one.host) in fallen]

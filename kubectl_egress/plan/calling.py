@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from kubectl_egress.model import CallSite, Host, ProxySnapshot, Ref, Survey, Workload
 from kubectl_egress.verify import measure
 
 TLS_PORT = 443
+Calling = tuple[Ref, frozenset[Host]]
 
 
-def calling(survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]) -> frozenset[Ref]:
-    """The workloads whose proxies have seen calls to one of `hosts`.
+def calling(survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]) -> frozenset[Calling]:
+    """The workloads whose proxies have seen calls to one of `hosts`, each with those of which it must have been one.
 
     Under the host's own name; or, where no name was known, by connections to port 443 of hosts without a name, if the
     workload calls no other external host that those could have been for.
     """
-    return frozenset(workload.ref for workload in survey.workloads if _has_called(workload, survey, sites, hosts))
+    return frozenset(found for workload in survey.workloads for found in _called(workload, survey, sites, hosts))
 
 
 def baselines(survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]) -> Mapping[Host, Mapping[str, Any]]:
@@ -31,13 +32,16 @@ def baselines(survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]
     return found
 
 
-def _has_called(workload: Workload, survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]) -> bool:
+def _called(
+    workload: Workload, survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]
+) -> Iterator[Calling]:
     called = {site.server for site in sites if site.workload == workload.ref and site.url.encrypted}
-    if not called & set(hosts):
-        return False
-    names = {host.name for host in hosts}
-    alone = called <= set(hosts)
-    return any(_seen(said, names, alone) for said in _snapshots(workload, survey))
+    snapshots = _snapshots(workload, survey)
+    for host in called & set(hosts):
+        if any(_seen(said, host.name) for said in snapshots):
+            yield workload.ref, frozenset({host})
+    if called and called <= set(hosts) and any(_seen(said, "") for said in snapshots):
+        yield workload.ref, frozenset(called)
 
 
 def _snapshots(workload: Workload, survey: Survey) -> list[ProxySnapshot]:
@@ -45,10 +49,11 @@ def _snapshots(workload: Workload, survey: Survey) -> list[ProxySnapshot]:
     return [said for ref in refs if isinstance(said := survey.proxies.get(ref), ProxySnapshot)]
 
 
-def _seen(said: ProxySnapshot, names: Collection[str], alone: bool) -> bool:
+def _seen(said: ProxySnapshot, name: str) -> bool:
+    """Whether there were connections to a host; without a name, to port 443 of hosts that have none in the mesh."""
     return any(
         endpoint.connections > 0
         for upstream in said.upstreams
         for endpoint in upstream.endpoints
-        if upstream.host in names or (alone and upstream.name == "PassthroughCluster" and endpoint.port == TLS_PORT)
+        if (upstream.host == name if name else upstream.name == "PassthroughCluster" and endpoint.port == TLS_PORT)
     )
