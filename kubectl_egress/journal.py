@@ -62,6 +62,8 @@ class CallerRecord:
     sites: tuple[SiteRecord, ...]
     references: tuple[ReferenceRecord, ...] = ()
     annotations: tuple[AnnotationRecord, ...] = ()
+    plain: int = 0
+    """How many URLs of the host the template itself had in clear: those, an undo leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def _merged_callers(old: CallerRecord, new: CallerRecord) -> CallerRecord:
     references = old.references + tuple(one for one in new.references if one not in old.references)
     keys = {one.key for one in old.annotations}
     annotations = old.annotations + tuple(one for one in new.annotations if one.key not in keys)
-    return CallerRecord(old.workload, sites, references, annotations)
+    return CallerRecord(old.workload, sites, references, annotations, old.plain)
 
 
 def to_config_map(journal: Journal, lease: Lease | None = None) -> Body:
@@ -256,4 +258,5 @@ def _caller(record: Mapping[str, Any]) -> CallerRecord:
             AnnotationRecord(one["key"], one["before"], one["after"], tuple(Edit(**edit) for edit in one["edits"]))
             for one in record.get("annotations", ())
         ),
+        record.get("plain", 0),
     )

@@ -337,6 +337,40 @@ def test_an_undo_that_would_leave_a_call_in_clear_is_refused() -> None:
         plan_undo(world.survey(), [HTTPBIN])
 
 
+@pytest.mark.parametrize("value", ["http://httpbin.org/new", "see http://httpbin.org:80/", "ws://HTTPBIN.org."])
+def test_an_undo_that_would_leave_a_new_call_in_clear_is_refused(value: str) -> None:
+    """Somebody has seen how the others are written, and relies on the sidecar as they do."""
+    world = World(deployment("shop", env={"API": "https://httpbin.org/a"}))
+    world.do(migration(world, HTTPBIN).steps)
+    env = world.objects[Ref("Deployment", NAMESPACE, "shop")]["spec"]["template"]["spec"]["containers"][0]["env"]
+    env.append({"name": "NEW", "value": value})
+    with pytest.raises(EgressError, match="in clear; nothing was changed"):
+        plan_undo(world.survey(), [HTTPBIN])
+
+
+def test_an_undo_leaves_what_was_in_clear_before() -> None:
+    """A name that looks like a call, or a call that nobody has asked for."""
+    env = {"API": "https://httpbin.org/a", "NAMESPACE": "http://httpbin.org/ns", "OTHER": "http://api.example.com:80/"}
+    world = World(deployment("shop", env=env))
+    before = world.bodies()
+    world.do(migration(world, HTTPBIN).steps)
+    world.do(migration(world, HTTPBIN).steps)
+    assert journal.from_config_map(world.survey().journals[0].body).callers[0].plain == 1
+    world.do(plan_undo(world.survey(), [HTTPBIN]).steps)
+    assert world.bodies() == before
+
+
+def test_two_ports_of_a_name_are_undone_one_after_the_other() -> None:
+    second = Host("httpbin.org", 8443)
+    world = World(deployment("shop", env={"API": "https://httpbin.org/a", "ADMIN": "https://httpbin.org:8443/b"}))
+    before = world.bodies()
+    world.do(migration(world, HTTPBIN).steps)
+    world.do(migration(world, second).steps)
+    for host in (HTTPBIN, second):
+        world.do(plan_undo(world.survey(), [host]).steps)
+    assert world.bodies() == before
+
+
 def test_a_workload_added_later_is_undone_alone() -> None:
     world = World(curl())
     world.do(migration(world, HTTPBIN).steps)

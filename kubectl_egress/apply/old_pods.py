@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kubectl_egress import kinds, mesh, paths, scan, urls
+from kubectl_egress import mesh, scan
 from kubectl_egress.apply.pods import finished
 from kubectl_egress.apply.waiting import POLL, Say, expired, patiently
 from kubectl_egress.cluster import owners
 from kubectl_egress.cluster.survey import pods_of
-from kubectl_egress.journal import from_config_map, is_journal
-from kubectl_egress.model import Action, Body, Outcome, Plan, Step
+from kubectl_egress.errors import NotFoundError
+from kubectl_egress.journal import from_config_map, is_journal, journal_name
+from kubectl_egress.model import Action, Body, Host, Outcome, Plan, Ref, Step
 
 if TYPE_CHECKING:
     from kubectl_egress.cluster import Cluster
@@ -31,6 +34,8 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
         one.ref.name for one in plan.steps if one.action is Action.DELETE and one.ref and one.ref.kind == "ConfigMap"
     }
 
+    plain = dict(_plain(cluster, plan))
+
     def old_pods() -> list[tuple[str, str]]:
         owned = pods_of(cluster, step.workloads)
         callers = {pod["metadata"]["uid"]: ref for ref, pods in owned.items() for pod in pods}
@@ -39,7 +44,8 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
             caller = callers.get(pod["metadata"]["uid"])
             if finished(pod) or not (
                 needs_proxy(pod, ended, copies)
-                or (caller is not None and (needs_proxy(pod, undone, copies) or calls_in_clear(pod, undone)))
+                or (caller is not None and needs_proxy(pod, undone, copies))
+                or any(scan.plain_urls(pod, host) > plain.get((caller, host), 0) for host in plan.hosts if caller)
             ):
                 continue
             kind, name = (caller.kind, caller.name) if caller else owners.controller(pod)
@@ -54,6 +60,14 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
     return Outcome(step, True)
 
 
+def _plain(cluster: Cluster, plan: Plan) -> Iterator[tuple[tuple[Ref, Host], int]]:
+    """How many URLs of a host a caller had in clear before it was migrated: the journals are there until the end."""
+    for host in plan.hosts:
+        with contextlib.suppress(NotFoundError):
+            body = cluster.get(Ref("ConfigMap", plan.namespace, journal_name(host), "v1"))
+            yield from (((one.workload, host), one.plain) for one in from_config_map(body).callers)
+
+
 def needs_proxy(pod: Body, names: set[str], copies: set[str]) -> bool:
     """Whether the pod was made from a migrated template: it has a host's alias, or reads one of our ConfigMap copies."""
     spec = pod.get("spec") or {}
@@ -61,13 +75,3 @@ def needs_proxy(pod: Body, names: set[str], copies: set[str]) -> bool:
         if names & set(entry.get("hostnames") or ()) and mesh.is_alias_address(entry.get("ip", "")):
             return True
     return any(name in copies for _, name in scan.config_map_references({"spec": spec}))
-
-
-def calls_in_clear(pod: Body, names: set[str]) -> bool:
-    """Whether the pod has an http:// URL of a host of its own."""
-    return any(
-        not url.encrypted and url.host.name in names
-        for _, container, _ in kinds.containers({"spec": pod.get("spec") or {}})
-        for _, text in paths.walk_strings({key: container.get(key) for key in ("command", "args", "env")})
-        for url in urls.find_urls(text)
-    )

@@ -62,6 +62,7 @@ def change_caller(
                 for record in found
             ),
             annotations,
+            scan.plain_urls(kinds.pod_template(workload.document.body) or {}, host),
         )
         for host in aliases
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -54,7 +55,7 @@ def plan_undo(
         for workload in survey.workloads
         if (undo := undo_caller(workload, chosen, remaining, survey.config_maps)) is not None
     ]
-    _refuse_clear(undone, hosts)
+    _refuse_clear(undone, chosen)
     steps = [
         step
         for host in sorted(hosts)
@@ -81,17 +82,21 @@ def plan_undo(
     )
 
 
-def _refuse_clear(undone: Sequence[CallerUndo], hosts: Sequence[Host]) -> None:
-    """EgressError where a string that was changed since still calls a host in clear: without the alias it would leave so."""
-    for undo in undone:
-        texts = [text for body in (undo.after, *undo.copies) for _, text in paths.walk_strings(body)]
-        for host in [host for host in hosts if any(finding.host == host for finding in undo.left)]:
-            if any(not url.encrypted for text in texts for url in urls.occurrences(text, host.name)):
-                raise EgressError(
-                    f"{undo.workload.kind.lower()}/{undo.workload.name} was changed since, and would go on calling "
-                    f"http://{host.name}, in clear; nothing was changed",
-                    f"write https://{host.name} there by hand, and run the same command again",
-                )
+def _refuse_clear(undone: Sequence[CallerUndo], journals: Sequence[Journal]) -> None:
+    """EgressError where a host would be called in clear that was not before: by a string that was changed, or is new."""
+    for undo, journal in itertools.product(undone, journals):
+        name, record = journal.host.name, journal.caller(undo.workload)
+        before = record.plain if record else 0
+        left = any(finding.host == journal.host for finding in undo.left)
+        copied = (text for copy in undo.copies if left for _, text in paths.walk_strings(copy))
+        if scan.plain_urls(kinds.pod_template(undo.after) or {}, journal.host) > before or any(
+            not url.encrypted for text in copied for url in urls.occurrences(text, name)
+        ):
+            raise EgressError(
+                f"{undo.workload.kind.lower()}/{undo.workload.name} was changed since, and would go on calling "
+                f"http://{name}, in clear; nothing was changed",
+                f"write https://{name} there by hand, and run the same command again",
+            )
 
 
 def _narrowed(journal: Journal, workloads: frozenset[Ref] | None) -> Journal:

@@ -12,6 +12,7 @@ from kubectl_egress.scan.call_sites import (
     is_identifier,
     scan,
 )
+from kubectl_egress.scan.plain import plain_urls
 from kubectl_egress.scan.references import config_map_references
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "config_map_references",
     "is_aside",
     "is_identifier",
+    "plain_urls",
     "scan",
 ]
