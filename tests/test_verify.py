@@ -28,6 +28,7 @@ from kubectl_egress.model import (
 )
 from kubectl_egress.proxy import admin_paths, snapshot
 from kubectl_egress.verify import Baseline, Expected, configured, decided, judge, judge_pod, percentiles
+from kubectl_egress.verify.window import restarted
 
 RECORDED = Path(__file__).parent / "fixtures" / "proxy"
 HOST = Host("httpbin.org")
@@ -339,6 +340,26 @@ def test_after_a_restart_everything_counts() -> None:
     assert (found.judgement, found.by_code) == (Judgement.VERIFIED, {"200": 60})
     assert found.reason.endswith("(since the proxy restarted)")
     assert found.evidence["window"]["restarted"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "seconds", "anew"),
+    [
+        (0, 0, 15, False),  # nobody says
+        (300, 315, 15, False),
+        (300, 310, 15, False),  # late
+        (300, 3, 15, True),
+        (300, 0, 15, True),  # and not flushed yet
+        (5, 10, 20, True),  # larger than before, and 15 s too small
+        (5, 20, 20, False),  # as late as it may be
+        (0, 5, 6, False),  # as young as the window
+    ],
+)
+def test_a_proxy_has_restarted_when_its_uptime_does_not_fit(
+    before: float, after: float, seconds: float, anew: bool
+) -> None:
+    one, other = proxy(uptime=before), proxy(uptime=after)
+    assert restarted(replace(one, taken_at=100.0), replace(other, taken_at=100.0 + seconds)) is anew
 
 
 def test_a_leak_before_the_restart_does_not_hide_one_after() -> None:

@@ -8,12 +8,21 @@ from collections.abc import Iterable
 from kubectl_egress.model import Endpoint, Host, ProxySnapshot, RequestSeries, Upstream
 from kubectl_egress.proxy.routing import concerns
 
+LAG = 6.0
+"""Seconds by which Envoy's own uptime may be late: it is set when statistics are flushed, every 5 s."""
+
 Buckets = tuple[tuple[float, int], ...]
 
 
 def restarted(before: ProxySnapshot, after: ProxySnapshot) -> bool:
-    """Whether the proxy started anew in between, which its uptime tells where it is known."""
-    return after.uptime < before.uptime
+    """Whether the proxy started anew in between, which its uptime tells where it is known.
+
+    Of a young proxy it may be larger than before and still too small for the time that has passed.
+    """
+    if after.uptime < before.uptime:
+        return True
+    passed = after.taken_at - before.taken_at
+    return 0 < after.uptime <= passed and after.uptime + LAG < before.uptime + passed
 
 
 def emptied(snapshot: ProxySnapshot) -> ProxySnapshot:
