@@ -38,13 +38,14 @@ class _Tunnel(socketserver.StreamRequestHandler):
         )
         with socket.create_connection(("127.0.0.1", int(target.rpartition(":")[2]))) as far:
             self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pump, args=(far, self.connection), daemon=True)
+            back = threading.Thread(target=pump, args=(far, self.connection), daemon=True)
             back.start()
-            _pump(self.connection, far)
+            pump(self.connection, far)
             back.join(10)
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    """Hand on what comes until it ends."""
     with contextlib.suppress(OSError):
         while data := source.recv(1 << 16):
             sink.sendall(data)

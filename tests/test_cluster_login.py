@@ -25,6 +25,7 @@ from kubectl_egress.errors import EgressError, UnreachableError, UsageError
 from kubectl_egress.model import Ref
 from tests.connect_proxy import ConnectProxy, connect_proxy
 from tests.fake_api import Answer, FakeApi, fake_api, write_kubeconfig
+from tests.socks_proxy import socks_proxy
 
 POD = Ref("Pod", "shop", "a")
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -268,6 +269,23 @@ def test_the_proxy_of_the_kubeconfig_whatever_the_environment_says(
     assert everything(dial(tmp_path)) == ANSWERS
     assert set(proxy.asked) == {elsewhere(api).removeprefix("https://")}
     assert set(proxy.credentials) == {"Basic " + base64.b64encode(b"ann:secret").decode()}
+
+
+@pytest.mark.parametrize("login", ["", "ann:s%40crt@"])
+def test_a_socks_proxy_that_looks_the_name_up_as_kubectl_has_it(api: FakeApi, tmp_path: Path, login: str) -> None:
+    with socks_proxy() as proxy:
+        url = f"socks5://{login}{proxy.address}"
+        edit_cluster(tmp_path, server=elsewhere(api), **{"proxy-url": url, "tls-server-name": "127.0.0.1"})
+        assert everything(dial(tmp_path)) == ANSWERS
+        assert set(proxy.credentials) == {"ann:s@crt" if login else ""}
+        assert set(proxy.asked) == {elsewhere(api).removeprefix("https://")}
+        kubectl = shutil.which("kubectl")
+        if kubectl is not None:
+            proxy.asked.clear()
+            subprocess.run(
+                [kubectl, "version", "--kubeconfig", tmp_path / "config"], capture_output=True, timeout=60, check=True
+            )
+            assert set(proxy.asked) == {elsewhere(api).removeprefix("https://")}
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])

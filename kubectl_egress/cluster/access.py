@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -70,6 +71,8 @@ def behind_proxy(access: Access, given: str = "") -> Access:
     """
     scheme, host = access.server.partition("://")[0], urlsplit(access.server).hostname or ""
     proxy = given or ("" if _is_loopback(host) else _proxy_of_environment(access.server, scheme))
+    # Go has the proxy look names up; urllib3 has a word of its own for that.
+    proxy = re.sub(r"^socks5://", "socks5h://", proxy)
     credentials = urllib3.util.parse_url(proxy).auth if proxy else None
     # urllib3 leaves what stands in the address out.
     headers = urllib3.make_headers(proxy_basic_auth=unquote(credentials)) if credentials else {}

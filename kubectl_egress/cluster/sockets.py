@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib
 import socket
 from typing import Any
 from urllib.parse import unquote
@@ -13,29 +14,12 @@ from kubectl_egress.cluster.access import Access
 from kubectl_egress.errors import UnreachableError
 
 
-def websocket_options(access: Access, timeout: float) -> dict[str, Any]:
-    """What websocket-client needs to connect: a socket, or how to have one made by a SOCKS proxy.
+def open_socket(access: Access, timeout: float) -> socket.socket:
+    """Connect to the API server, by its proxy where it has one, and with TLS.
 
-    Its own way looks into the environment for proxies, whatever it is told. OSError, or UnreachableError for a proxy
-    that cannot be used, where there is no way.
+    websocket-client's own way looks into the environment for proxies, whatever it is told. OSError, or UnreachableError
+    for a proxy that cannot be used, where there is no way.
     """
-    if not access.proxy.startswith("socks"):
-        return {"socket": _open(access, timeout)}
-    name = access.server_name
-    tls: dict[str, Any] = {"context": access.tls} | ({"server_hostname": name} if name else {})
-    parsed = urllib3.util.parse_url(access.proxy)
-    options = {
-        "sslopt": tls,
-        "http_proxy_host": parsed.host,
-        "http_proxy_port": parsed.port or 1080,
-        "proxy_type": parsed.scheme,
-        # Without an entry, it would take those of NO_PROXY.
-        "http_no_proxy": ["nowhere.invalid"],
-    }
-    return options | ({"http_proxy_auth": tuple(unquote(parsed.auth).split(":", 1))} if parsed.auth else {})
-
-
-def _open(access: Access, timeout: float) -> socket.socket:
     server = urllib3.util.parse_url(access.server)
     host, port = (server.host or "").strip("[]"), server.port or (443 if access.tls else 80)
     plain = (
@@ -51,8 +35,10 @@ def _open(access: Access, timeout: float) -> socket.socket:
 
 
 def _tunnel(proxy: str, host: str, port: int, timeout: float) -> socket.socket:
-    """Through an HTTP proxy, which is asked in clear and then sees TLS alone."""
+    """Through a proxy, which is asked in clear and then sees TLS alone."""
     parsed = urllib3.util.parse_url(proxy)
+    if (parsed.scheme or "").startswith("socks"):
+        return _by_socks(parsed, host, port, timeout)
     if parsed.scheme not in ("http", None):
         raise UnreachableError(
             f"the proxy {parsed.scheme}://{parsed.host} is asked over {parsed.scheme}, which port-forwards cannot do",
@@ -63,3 +49,18 @@ def _tunnel(proxy: str, host: str, port: int, timeout: float) -> socket.socket:
     connection.set_tunnel(host, port, headers)
     connection.connect()
     return connection.sock
+
+
+def _by_socks(proxy: urllib3.util.Url, host: str, port: int, timeout: float) -> socket.socket:
+    socks: Any = importlib.import_module("socks")  # PySocks has no annotations
+    user, _, password = (unquote(proxy.auth) if proxy.auth else "").partition(":")
+    made: socket.socket = socks.create_connection(
+        (host, port),
+        timeout,
+        proxy_type=socks.SOCKS5 if (proxy.scheme or "").startswith("socks5") else socks.SOCKS4,
+        proxy_addr=(proxy.host or "").strip("[]"),
+        proxy_port=proxy.port or 1080,
+        proxy_username=user or None,
+        proxy_password=password or None,
+    )
+    return made

@@ -21,7 +21,7 @@ from websocket import (
 )
 
 from kubectl_egress.cluster.refusals import refusal, unreachable
-from kubectl_egress.cluster.sockets import websocket_options
+from kubectl_egress.cluster.sockets import open_socket
 from kubectl_egress.cluster.transport import Transport
 from kubectl_egress.errors import EgressError, UnreachableError
 from kubectl_egress.model import Ref
@@ -253,18 +253,18 @@ def _connect(
     Not by the client's own function: it sends no header but the authorization, so impersonation would be lost.
     """
     try:
-        options = websocket_options(transport.access, timeout)
+        socket = open_socket(transport.access, timeout)
     except OSError as exception:
         raise unreachable(exception, transport.server) from exception
     # websocket-client annotates only some of its methods.
-    connection: Any = WebSocket(sslopt=options.pop("sslopt", None), skip_utf8_validation=True)
+    connection: Any = WebSocket(skip_utf8_validation=True)
     path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/{subresource}?{urlencode(query, doseq=True)}"
     url = "ws" + transport.server.removeprefix("http") + path
     headers = [f"{name}: {value}" for name, value in transport.headers()]
     connection.settimeout(timeout)
     try:
         connection.connect(
-            url, header=headers, subprotocols=list(protocols), suppress_origin=True, redirect_limit=0, **options
+            url, header=headers, subprotocols=list(protocols), suppress_origin=True, redirect_limit=0, socket=socket
         )
     except WebSocketBadStatusException as exception:
         _close(connection)
