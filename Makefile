@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 ISTIO ?= 1.31
 KUBERNETES ?= 1.36
+# Of the dependencies' versions: highest, or lowest-direct for the oldest that are allowed.
+RESOLUTION ?= highest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery screencast bench test programs as-root test-cluster lint format build clean
+.PHONY: help demo gallery screencast bench test programs as-root test-cluster lint format build lock test-install test-anywhere clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -25,6 +27,10 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.lab
 
 $(VENV)/.cluster: pyproject.toml $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,cluster]'
+	@touch $@
+
+$(VENV)/.release: pyproject.toml $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,release]'
 	@touch $@
 
 demo: $(VENV)/.lab ## the article's three demos, for real, in under a minute
@@ -63,8 +69,23 @@ format: $(VENV)/.dev ## what ruff can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-build: $(VENV)/.dev ## wheel and sdist in dist/
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+build: $(VENV)/.release ## wheel, sdist and an archive for each platform in dist/; krew-manifest.yaml filled in from them
+	$(BIN)/python -m tests.release
+
+# aiohttp and what it needs are of kubernetes.aio, which nothing here imports.
+lock: $(VENV)/.release ## choose anew what the archives are made of, as new as the ranges allow
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		$(addprefix --no-emit-package ,aiohttp aiohttp-retry aiohappyeyeballs aiosignal attrs frozenlist multidict propcache yarl colorama) \
+		--output-file tests/release/requirements.txt pyproject.toml
+
+test-install: $(VENV)/.release ## what is built, installed as its users do: Krew, pip, pipx, uv tool (Go 1.26, network)
+	$(BIN)/python -m pytest tests/release $(PYTEST_ARGS)
+
+test-anywhere: ## what needs no lab, on any system; RESOLUTION=lowest-direct takes the oldest of each dependency
+	$(PYTHON) -m venv --clear build/anywhere
+	build/anywhere/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/anywhere/bin/python -m uv pip install --quiet --python build/anywhere/bin/python --resolution $(RESOLUTION) --editable '.[dev]'
+	build/anywhere/bin/python -m pytest -m 'not lab' --ignore-glob='tests/test_lab_*' --ignore=tests/scenarios $(PYTEST_ARGS)
 
 clean: ## remove what these targets have made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

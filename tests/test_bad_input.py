@@ -40,8 +40,8 @@ USAGE = [
     ("undo", "name the hosts to undo, or say --all", "kubectl egress verify shows which are migrated"),
     ("undo httpbin.org --all", "hosts and --all do not go together", "name the hosts to undo, or say --all"),
     # flags
-    ("migrate httpbin.org --dry-run sever", "Invalid dry-run value (sever). Must be", "client plans without writing"),
-    ("undo httpbin.org --dry-run sever", "Invalid dry-run value (sever). Must be", "client plans without writing"),
+    ("migrate httpbin.org --dry-run=sever", "Invalid dry-run value (sever). Must be", "client plans without writing"),
+    ("undo httpbin.org --dry-run=sever", "Invalid dry-run value (sever). Must be", "client plans without writing"),
     ("migrate httpbin.org --timeout 5x", 'invalid argument "5x" for "--timeout" flag', "use a number of seconds"),
     ("migrate httpbin.org --window soon", 'invalid argument "soon" for "--window" flag', "use a number of seconds"),
     ("verify --window soon", 'invalid argument "soon" for "--window" flag', "use a number of seconds"),

@@ -82,5 +82,6 @@ def test_a_failed_write_leaves_the_file_and_nothing_beside_it(tmp_path: Path) ->
         write(str(tmp_path / "a.yaml"), "x")
     assert caught.value.remedy
     assert os.listdir(tmp_path) == ["a.yaml"]
+    (tmp_path / "b.yaml").write_text("")
     with pytest.raises(ManifestError):
-        write(str(tmp_path / "nowhere" / "a.yaml"), "x")
+        write(str(tmp_path / "b.yaml" / "c.yaml"), "x")

@@ -29,7 +29,8 @@ def read(path: Path) -> Mapping[str, Any]:
 
 def steps(path: Path) -> Iterator[Mapping[str, Any]]:
     for job in read(path)["jobs"].values():
-        yield from job["steps"]
+        # Another workflow's job has none of its own.
+        yield from job.get("steps", ())
 
 
 def pairs() -> list[Mapping[str, str]]:
@@ -44,13 +45,23 @@ def minor(version: str) -> str:
     return ".".join(version.removeprefix("v").split(".")[:2])
 
 
+def systems(job: Mapping[str, Any]) -> list[str]:
+    """What a job runs on: one system, or those of its matrix."""
+    one: str = job["runs-on"]
+    named = re.fullmatch(r"\$\{\{ matrix\.(\w+) \}\}", one)
+    return [row[named[1]] for row in job["strategy"]["matrix"]["include"]] if named else [one]
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_is_one(path: Path) -> None:
     workflow = read(path)
     assert {"name", "on", "permissions", "jobs"} <= workflow.keys()
     assert workflow["permissions"] == {"contents": "read"}
     for name, job in workflow["jobs"].items():
-        assert job["runs-on"].startswith("ubuntu-"), name
+        if "uses" in job:
+            assert job["uses"].removeprefix("./") in {str(one.relative_to(ROOT)) for one in WORKFLOWS}, name
+            continue
+        assert all(system.startswith(("ubuntu-", "macos-")) for system in systems(job)), name
         assert job["timeout-minutes"] <= LONGEST, name
     for step in steps(path):
         assert ("uses" in step) != ("run" in step), step
@@ -88,3 +99,17 @@ def test_the_kubernetes_that_ci_leaves_out_has_a_job() -> None:
     first, *others = KUBERNETES
     assert f"KUBERNETES={first}" not in commands
     assert all(f"KUBERNETES={other}" in commands for other in others)
+
+
+def test_a_release_runs_no_action_that_can_change_and_signs_without_a_secret() -> None:
+    path = ROOT / ".github/workflows/release.yaml"
+    used = [step["uses"] for step in steps(path) if "uses" in step]
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", one)] == []
+    assert "secrets." not in path.read_text()
+    # Whoever may write or sign gets what the build has made, and builds nothing.
+    for job in read(path)["jobs"].values():
+        if job.get("permissions"):
+            assert not any(
+                "make " in step.get("run", "") or "checkout" in step.get("uses", "") for step in job["steps"]
+            )

@@ -43,11 +43,12 @@ class Family:
     """Name → Go package; the same as the `tool` lines of go.mod, which keep the packages' modules in it."""
     files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Name → module and path in it, of what goes with the programs."""
+    modules: Path = field(default=MODULES, repr=False)
 
     @property
     def module(self) -> Path:
         """Where go.mod and go.sum are."""
-        return MODULES / self.name
+        return self.modules / self.name
 
 
 def _istio(minor: str, version: str) -> Family:
