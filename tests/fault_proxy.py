@@ -57,9 +57,14 @@ class Asked:
         return "watch" in self.query
 
     @property
+    def asks(self) -> bool:
+        """Whether it is a question that is put as an object: what would be permitted."""
+        return self.path.endswith("reviews")
+
+    @property
     def writes(self) -> bool:
         """Whether it changes an object, renewals of a lease apart."""
-        return self.method in ("POST", "PATCH", "DELETE") and not self.subresource and not self.renews
+        return self.method in ("POST", "PATCH", "DELETE") and not (self.subresource or self.renews or self.asks)
 
     @property
     def renews(self) -> bool:

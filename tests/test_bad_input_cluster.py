@@ -197,21 +197,29 @@ def test_port_forward_alone_is_enough(calling: Scene) -> None:
     assert calling.egress("undo", HOST, "-y", "--context", "lab-no-exec").status == 0
 
 
-def test_who_may_not_write_is_told_before_anything_is_changed(calling: Scene) -> None:
-    what, remedy = refused(calling, "migrate", HOST, "-y", "--context", "lab-reader")
-    assert 'User "reader" cannot create resource "configmaps"' in what
-    assert remedy.startswith("  nothing was changed; ask for this permission")
+@pytest.mark.parametrize(
+    ("user", "missing"),
+    [
+        ("reader", "may not create configmaps, destinationrules.networking.istio.io, serviceentries"),
+        ("half", "may not create serviceentries.networking.istio.io, virtualservices.networking.istio.io"),
+    ],
+)
+def test_who_may_not_write_all_is_told_before_anything_is_changed(calling: Scene, user: str, missing: str) -> None:
+    before = calling.versions()
+    run = calling.egress("migrate", HOST, "-y", "--context", f"lab-{user}")
+    assert run.status == 3
+    assert missing in " ".join(run.out.split())
+    assert "error: nothing was changed: no-permission stands in the way" in run.err
+    assert calling.versions() == before
 
 
-def test_who_may_write_one_thing_and_not_the_next_leaves_nothing_behind(calling: Scene) -> None:
-    before = calling.state()
-    run = calling.egress("migrate", HOST, "-y", "--context", "lab-half")
-    assert run.status == 1
-    assert "destinationrule.networking.istio.io/egress-httpbin.org deleted" in run.err
-    what, remedy = run.err.splitlines()[-2:]
-    assert 'User "half" cannot create resource "serviceentries"' in what
-    assert remedy.startswith("  everything is as it was before; ask for this permission")
-    assert calling.state() == before
+def test_who_may_not_write_is_told_so_by_an_undo_too(calling: Scene) -> None:
+    assert calling.egress("migrate", HOST, "-y").status == 0
+    before = calling.versions()
+    what, remedy = refused(calling, "undo", HOST, "-y", "--context", "lab-half")
+    assert what.startswith("error: nothing was changed: may not patch deployments.apps, delete virtualservices")
+    assert "kubectl auth can-i patch deployments.apps" in remedy
+    assert calling.versions() == before
 
 
 def test_credentials_that_do_not_count(calling: Scene, tmp_path: Path) -> None:

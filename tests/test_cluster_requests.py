@@ -71,6 +71,31 @@ def test_a_status_is_an_error_with_the_server_s_message(
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "remedy"),
+    [
+        (403, 'configmaps "a" is forbidden: User "reader" cannot create resource', "ask for this permission"),
+        (403, 'pods "a" is forbidden: exceeded quota: small, requested: pods=1', "kubectl describe resourcequota"),
+        (403, 'admission webhook "policy.example.com" denied the request: no', "not a permission"),
+        (422, "ValidatingAdmissionPolicy 'a' with binding 'b' denied request: no", "not a permission"),
+        (
+            400,
+            'admission webhook "validation.istio.io" denied the request: configuration is invalid',
+            "not a permission",
+        ),
+        (500, 'failed calling webhook "a.example.com": connection refused', "webhook does not answer"),
+        (500, "etcdserver: no leader", "kubectl get --raw /readyz?verbose"),
+    ],
+)
+def test_what_admission_refuses_is_no_permission_s_matter(
+    api: FakeApi, cluster: Cluster, code: int, message: str, remedy: str
+) -> None:
+    api.on("GET", DEPLOYMENT, status(code, message))
+    with pytest.raises(ApiError) as caught:
+        cluster.get(CURL)
+    assert remedy in caught.value.remedy
+
+
 def test_an_answer_that_is_no_status_is_one_short_line(api: FakeApi, cluster: Cluster) -> None:
     api.on("GET", DEPLOYMENT, Answer("<html>\n" + "Bad Gateway " * 100, 502))
     with pytest.raises(ApiError, match="the server answered 502: <html> Bad Gateway") as caught:

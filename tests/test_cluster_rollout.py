@@ -13,7 +13,7 @@ from kubectl_egress.cluster.rollout import container_trouble, wait_gone, wait_ro
 from kubectl_egress.errors import EgressError, NotFoundError
 from kubectl_egress.model import PatchOperation, Ref
 from tests import build
-from tests.fake_api import Answer, FakeApi, fake_api, listing
+from tests.fake_api import Answer, FakeApi, fake_api, listing, status
 from tests.lab_api import RunningLab, running_lab
 
 CURL = Ref("Deployment", "default", "curl", "apps/v1")
@@ -208,6 +208,14 @@ def test_an_api_server_that_is_away_for_a_moment_is_waited_for(api: FakeApi, fau
     api.on("GET", f"{PATH}/curl", Answer(rolling()), reset, reset, reset, reset, Answer(done))
     wait_rollout(faulty, CURL, timeout=30, progress=silent)
     assert len(api.asked("GET", f"{PATH}/curl")) == 6
+
+
+def test_who_may_not_watch_looks_again(api: FakeApi, faulty: Cluster) -> None:
+    done = rolling(replicas=1, updatedReplicas=1, availableReplicas=1)
+    serve(api, rolling())
+    api.on("GET", PATH, status(403, "deployments.apps is forbidden: may not watch", "Forbidden"))
+    api.on("GET", f"{PATH}/curl", Answer(rolling()), Answer(done))
+    wait_rollout(faulty, CURL, timeout=30, progress=silent)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from kubectl_egress.cli.verify_cluster import explained, takers_of
 from kubectl_egress.drift import CODES, Migrations, migrations, originals_of, readable
 from kubectl_egress.drift.mesh_objects import mesh_drifts
 from kubectl_egress.journal import MeshRecord
-from kubectl_egress.model import Body, Document, Host, ProxyUnread, Ref, Survey
+from kubectl_egress.mesh import SUBSET
+from kubectl_egress.model import Body, Document, Host, Judgement, ProxyUnread, Ref, Survey, Verdict
 from kubectl_egress.plan import MigrationRequest, plan_migration
 from kubectl_egress.report.migrations import age, migrations_document, migrations_summary, migrations_table
 from tests import build
-from tests.build_mesh import survey_of
+from tests.build_mesh import entry, port, route, rule, sidecar, survey_of
 
 HOST = Host("httpbin.org")
 URL = "https://httpbin.org/get"
@@ -85,6 +88,63 @@ def test_a_mesh_object_that_is_gone_or_changed(kind: str) -> None:
     assert (drift.code, drift.message) == ("object-changed", "somebody else changed .spec.exportTo[0]")
     unlabelled = {**body, "metadata": {**body["metadata"], "labels": {}}}
     assert codes(migrated(CALLER, **{kind: unlabelled})) == ["object-changed"]
+
+
+def conflicts(*others: Document) -> list[tuple[str, str]]:
+    survey = migrated(CALLER)
+    found = migrations(replace(survey, mesh_objects=(*survey.mesh_objects, *others)), {}, None)
+    return [(drift.code, drift.object.name) for drift in found.drifts]
+
+
+def alias() -> str:
+    [journal] = readable(migrated(CALLER))
+    return journal.alias
+
+
+def test_what_others_have_for_the_host_is_a_drift_where_it_takes_ours_over() -> None:
+    same_subset = [{"name": SUBSET, "trafficPolicy": {"tls": {"mode": "DISABLE"}}}]
+    tcp: dict[str, Any] = {"hosts": ["db.example.com"], "ports": [port(80, "TCP")]}
+    assert conflicts(route()) == [("conflict", "httpbin")]
+    assert conflicts(rule(subsets=same_subset)) == [("conflict", "httpbin")]
+    assert conflicts(entry(addresses=[alias()], **tcp)) == [("conflict", "httpbin")]
+    assert conflicts(sidecar(egress=[{"hosts": ["istio-system/*"]}])) == [("conflict", "default")]
+    assert conflicts(route(gateways=["shop/entrance"]), entry(addresses=["203.0.113.9"], **tcp)) == []
+    assert conflicts(route(hosts=["*.org"]), rule(namespace="elsewhere")) == []
+
+
+@pytest.mark.parametrize("judgement", list(Judgement))
+def test_verify_names_what_others_have_where_it_is_not_verified(judgement: Judgement) -> None:
+    survey = migrated(CALLER)
+    seen = replace(survey, mesh_objects=(*survey.mesh_objects, route()))
+    verdict = Verdict(HOST, build.ref(CALLER), judgement, "because", True, ())
+    other = replace(verdict, host=Host("other.example.com"))
+    [found, unconcerned] = explained([verdict, other], seen)
+    named = found.reason.startswith("because; VirtualService test-ext-svc/httpbin routes the host already")
+    assert named is (judgement is not Judgement.VERIFIED)
+    assert unconcerned == other
+    assert explained([verdict], survey) == (verdict,)
+
+
+def test_verify_asks_for_the_cluster_of_an_entry_that_takes_the_alias() -> None:
+    survey = migrated(CALLER)
+    tcp: dict[str, Any] = {"hosts": ["db.example.com"], "ports": [port(80, "TCP")]}
+
+    def found(*others: Document) -> dict[Host, tuple[str, ...]]:
+        return takers_of(replace(survey, mesh_objects=(*survey.mesh_objects, *others)))
+
+    assert found(entry(addresses=["192.0.2.0/24"], **tcp)) == {HOST: ("db.example.com",)}
+    assert found(entry(addresses=[alias()], **{**tcp, "ports": [port(80, "HTTP")]})) == {}
+    assert found(entry(addresses=[alias()], **{**tcp, "ports": [port(5432, "TCP")]})) == {}
+    assert found(entry(namespace="elsewhere", addresses=[alias()], exportTo=["."], **tcp)) == {}
+    assert found(entry(addresses=["203.0.113.9", "no-address"], **tcp), entry(**tcp)) == {}
+
+
+def test_a_journal_that_nobody_can_read_hides_no_conflict_of_the_others() -> None:
+    survey = migrated(CALLER)
+    [journal] = survey.journals
+    broken = Document(replace(journal.ref, name="kubectl-egress.broken"), {**journal.body, "data": {}})
+    more = replace(survey, journals=(broken, journal), mesh_objects=(*survey.mesh_objects, route()))
+    assert [drift.code for drift in migrations(more, {}, None).drifts] == ["unread", "conflict"]
 
 
 def test_what_the_api_server_fills_in_is_no_change() -> None:

@@ -372,6 +372,31 @@ def test_a_series_that_shrank_was_made_anew() -> None:
     assert (found.judgement, found.by_code) == (Judgement.VERIFIED, {"200": 3})
 
 
+def taken(connections: int, tls: TlsSettings | None = None, failures: int = 0) -> ProxySnapshot:
+    """A proxy that has made so many connections for an entry of another host, which has the alias's address."""
+    seen = Endpoint("203.0.113.99", 80, "", connections + failures, failures, 0, 0, 0)
+    return proxy(at=5, upstreams=(upstream(), Upstream("outbound|80||db.example.com", tls, "", (seen,))))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "takers", "judgement"),
+    [
+        (taken(1), taken(3), ("db.example.com",), Judgement.LEAKING),
+        (taken(3), taken(3), ("db.example.com",), Judgement.SILENT),
+        (taken(3), taken(3, failures=2), ("db.example.com",), Judgement.SILENT),
+        (taken(1, TLS), taken(3, TLS), ("db.example.com",), Judgement.SILENT),
+        (taken(1), taken(3), (), Judgement.SILENT),
+    ],
+)
+def test_what_another_entry_takes_at_the_alias_leaves_in_clear(
+    before: ProxySnapshot, after: ProxySnapshot, takers: tuple[str, ...], judgement: Judgement
+) -> None:
+    found = judge_pod(HOST, before, after, replace(EXPECTED, takers=takers))
+    assert found.judgement is judgement
+    if judgement is Judgement.LEAKING:
+        assert found.reason == "2 connections in clear through cluster outbound|80||db.example.com"
+
+
 def test_an_address_that_dns_took_away_is_no_answer_of_the_proxy() -> None:
     before = with_clusters(upstream(SUBSET, TLS, endpoint(0, "203.0.113.9")))
     after = with_clusters(upstream(), requests=(series(1),))

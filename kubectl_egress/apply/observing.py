@@ -34,13 +34,18 @@ def observe(
     *,
     latency: bool = False,
     baselines: Mapping[Host, Baseline] | None = None,
+    takers: Mapping[Host, Sequence[str]] | None = None,
 ) -> tuple[Verdict, ...]:
     """One verdict for each pair, as soon as all are certain, at latest after `window` seconds.
 
     `latency`: go on until the latencies of the window are there too, which Envoy merges every 5 s.
-    `baselines`: how the calls went before, by host. `before` of a pod is the first look at it: a pod that appears in the window counts from then on.
+    `baselines`: how the calls went before, by host. `takers`: other hosts whose entries take connections to a host's alias.
+    `before` of a pod is the first look at it: a pod that appears in the window counts from then on.
     """
-    hosts = tuple(dict.fromkeys(host for host, _ in pairs))
+    taking = takers or {}
+    hosts = tuple(
+        dict.fromkeys([*(host for host, _ in pairs), *(Host(one) for all_ in taking.values() for one in all_)])
+    )
     workloads = tuple(dict.fromkeys(workload for _, workload in pairs))
     patience = time.monotonic() + PATIENCE
     pods = patiently(lambda: _serving(pods_of(cluster, workloads)), patience, say)
@@ -55,7 +60,8 @@ def observe(
                 first[ref] = proxy  # it has come up since, and counts from here
             first.setdefault(ref, proxy)
         verdicts = tuple(
-            _judge(host, workload, pods[workload], first, now, (baselines or {}).get(host)) for host, workload in pairs
+            _judge(host, workload, pods[workload], first, now, (baselines or {}).get(host), tuple(taking.get(host, ())))
+            for host, workload in pairs
         )
         if decided(verdicts, latency=latency) or time.monotonic() - started >= window:
             return verdicts
@@ -80,12 +86,13 @@ def _judge(
     first: Mapping[Ref, Proxy],
     now: Mapping[Ref, Proxy],
     baseline: Baseline | None,
+    takers: tuple[str, ...],
 ) -> Verdict:
     judged: list[PodVerdict] = []
     for pod in pods:
         ref = Ref("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
         aliases = alias_addresses(pod, host)
-        judged.append(judge_pod(host, first[ref], now[ref], Expected.of(host, tuple(aliases)), baseline))
+        judged.append(judge_pod(host, first[ref], now[ref], Expected.of(host, tuple(aliases), takers=takers), baseline))
     closed = bool(pods) and all(alias_addresses(pod, host) for pod in pods)
     addresses = dict.fromkeys(address for pod in pods for address in alias_addresses(pod, host)) if closed else ()
     verdict = judge(host, workload, judged, closed)

@@ -9,13 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kubectl_egress import kinds, mesh
+from kubectl_egress.apply import standing
 from kubectl_egress.apply.pods import finished, terminating
 from kubectl_egress.cluster.proxies import get_pod_port, read_snapshots
 from kubectl_egress.cluster.rollout import wait_rollout
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.errors import ApiError, EgressError, UnreachableError
 from kubectl_egress.journal import from_config_map, is_journal
-from kubectl_egress.model import Action, Body, Host, Outcome, Plan, ProxyUnread, Ref, Step
+from kubectl_egress.model import Action, Host, Outcome, Plan, ProxyUnread, Ref, Step
 from kubectl_egress.verify import Expected, configured
 
 if TYPE_CHECKING:
@@ -39,11 +40,18 @@ DEBUG_PORT = 15014
 
 
 def for_rollout(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: Say) -> Outcome:
-    """Until the workload's pods all have the new template; EgressError when they will not, or not in time."""
+    """Until the workload's pods all have the new template; EgressError when they will not, or not in time.
+
+    Also where the template, or a pod of it, has not what was written: a controller takes changes back, admission drops them.
+    """
     assert step.ref is not None, "a rollout is one workload's"
-    patches = (one for one in plan.steps if one.action is Action.PATCH and one.ref == step.ref)
-    before: Body = next((one.before for one in patches if one.before is not None), {})
-    wait_rollout(cluster, step.ref, timeout=timeout, progress=say, stale=kinds.deadline_passed(before))
+    ref = step.ref
+    deadline = time.monotonic() + timeout
+    patch = next((one for one in plan.steps if one.action is Action.PATCH and one.ref == ref), step)
+    wait_rollout(cluster, ref, timeout=timeout, progress=say, stale=kinds.deadline_passed(patch.before or {}))
+    standing.refuse_taken_back(patch, patiently(lambda: cluster.get(ref), deadline, say))
+    pods = patiently(lambda: pods_of(cluster, [ref])[ref], deadline, say)
+    standing.refuse_unaliased(patch, (pod for pod in pods if not terminating(pod) and not finished(pod)))
     return Outcome(step, True)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from kubectl_egress import kinds, paths
+from kubectl_egress.apply import standing
 from kubectl_egress.apply.lease import at_work
 from kubectl_egress.errors import ApiError, ConflictError, EgressError, InvalidError, NotFoundError
 from kubectl_egress.journal import from_config_map, is_journal, lease_of
@@ -110,7 +111,7 @@ def _delete(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
 def _patch(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
     assert step.ref is not None, "a patch step has an object"
     try:
-        cluster.patch(step.ref, step.patch, dry_run=dry_run)
+        stored = cluster.patch(step.ref, step.patch, dry_run=dry_run)
     except ConflictError as error:
         # The server tries a patch some times itself when the object moves meanwhile; our tests guard it.
         error.passing = True
@@ -130,7 +131,9 @@ def _patch(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
                 status=error.status,
                 reason=error.reason,
             ) from error
-        cluster.patch(step.ref, again, dry_run=dry_run)
+        stored = cluster.patch(step.ref, again, dry_run=dry_run)
+    if step.action is Action.PATCH:
+        standing.refuse_changed(step, stored)
     return Outcome(step, True)
 
 

@@ -18,12 +18,13 @@ from kubectl_egress.cli.sources import check_forced, journals_of, refuse_blind
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.guarding import guard_of, with_policies
+from kubectl_egress.cluster.permissions import not_permitted
 from kubectl_egress.cluster.surroundings import services_of
 from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
 from kubectl_egress.errors import EgressError, UnreachableError, UsageError
 from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Guard, Host, Plan, ProxyUnread, Ref, Survey, Wait
-from kubectl_egress.plan import MigrationRequest, baselines, calling, plan_migration
+from kubectl_egress.plan import MigrationRequest, baselines, calling, permissions, plan_migration
 from kubectl_egress.report.plan import plan_question
 from kubectl_egress.scan import is_identifier
 from kubectl_egress.urls import parse_host
@@ -63,6 +64,10 @@ def migrate_cluster(
             seen = read()
             sites = inspection.call_sites(seen, places, forced)
             plan = make_plan(seen, sites, wanted, workloads, choice, calls, guard)
+        if plan.steps and doing.dry_run != "client" and not (output or doing.exit_code):
+            denied = not_permitted(cluster, permissions(plan.steps))
+            seen = replace(seen, denied=(*seen.denied, *denied))
+            plan = make_plan(seen, sites, wanted, workloads, choice, calls, guard) if denied else plan
         ignored = frozenset(choice.ignore or ())
         if output:
             show_plan(plan, output)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from kubectl_egress import drift
-from kubectl_egress.apply import observe
 from kubectl_egress.cli.list_cluster import asked, originals
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.sources import journals_of, refuse_blind
+from kubectl_egress.cli.verify_cluster import proven
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.revisions import revisions
@@ -20,7 +20,6 @@ from kubectl_egress.model import Host, Survey
 from kubectl_egress.plan import Command, by_hand, plan_undo
 from kubectl_egress.report.ticket import Ticket
 from kubectl_egress.urls import parse_host
-from kubectl_egress.verify import Baseline
 
 
 def ticket_of(
@@ -39,9 +38,8 @@ def ticket_of(
         pairs = [
             (one.host, caller.workload) for one in journals for caller in one.callers if caller.workload in present
         ]
-        before = {journal.host: Baseline.of(journal.baseline) for journal in journals}
         seconds = parse_timeout(window) or 0.0 if window else 0.0
-        verdicts = observe(cluster, pairs, seconds, say, latency=True, baselines=before) if window and pairs else ()
+        verdicts = proven(cluster, seen, pairs, seconds, say) if window and pairs else ()
         commands, trouble = _by_hand(cluster, seen, journals)
         return Ticket(
             namespace=seen.namespace,

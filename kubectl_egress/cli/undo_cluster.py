@@ -11,10 +11,11 @@ from kubectl_egress.cli.output import say
 from kubectl_egress.cli.sources import journals_of
 from kubectl_egress.cluster import Cluster
 from kubectl_egress.cluster.connection import parse_timeout
+from kubectl_egress.cluster.permissions import not_permitted
 from kubectl_egress.cluster.survey import survey
-from kubectl_egress.errors import EgressError
+from kubectl_egress.errors import EgressError, ForbiddenError
 from kubectl_egress.model import Plan
-from kubectl_egress.plan import plan_undo
+from kubectl_egress.plan import permissions, plan_undo
 from kubectl_egress.urls import parse_host
 
 
@@ -37,6 +38,7 @@ def make_plan(cluster: Cluster, hosts: Sequence[str], *, writing: bool) -> Plan:
 
 def perform(plan: Plan, cluster: Cluster, timeout: str, dry_run: bool, connection: Connection) -> None:
     """Do the plan, and say each outcome; what stops it says how to go on."""
+    _check_permitted(plan, cluster)
     narration = Narration(plan, connection, undoing=True)
     seconds = parse_timeout(timeout) or float("inf")
     try:
@@ -53,3 +55,16 @@ def perform(plan: Plan, cluster: Cluster, timeout: str, dry_run: bool, connectio
         narration.ticker.end()
     end = "undone, but for what somebody else has changed since (see above)" if plan.findings else "as it was before"
     say("Nothing was changed (server dry run).\n" if dry_run else f"{hosts_text(plan)}: {end}.\n")
+
+
+def _check_permitted(plan: Plan, cluster: Cluster) -> None:
+    """Raise ForbiddenError where the undo would have to stop half-way."""
+    denied = not_permitted(cluster, permissions(plan.steps))
+    if denied:
+        refused = ", ".join(f"{one.verb} {one.resource}" for one in denied)
+        raise ForbiddenError(
+            f"nothing was changed: may not {refused} in namespace {plan.namespace}",
+            f"ask for the permission; kubectl auth can-i {denied[0].verb} {denied[0].resource} -n {plan.namespace} checks it",
+            status=403,
+            reason="Forbidden",
+        )

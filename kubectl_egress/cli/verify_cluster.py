@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from kubectl_egress import inspection
+from kubectl_egress import findings, inspection, mesh
 from kubectl_egress.apply import observe
 from kubectl_egress.cli.options import Connection, History
 from kubectl_egress.cli.sources import journals_of, refuse_blind
@@ -86,16 +86,47 @@ def wait_for(wanted: str, asked: Asked, timeout: str, say: Say) -> tuple[Verdict
 def _verdicts(cluster: Cluster, hosts: Sequence[Host], asked: Asked, window: float, say: Say) -> tuple[Verdict, ...]:
     seen = survey(cluster, live=False)
     refuse_blind(seen)
-    before = {journal.host: Baseline.of(journal.baseline) for journal in journals_of(seen)}
-    pairs = _pairs(seen, hosts)
-    observed = observe(cluster, pairs, window, say, latency=True, baselines=before)
-    sites = inspection.call_sites(seen)
-    found = without_bystanders(
-        [with_closing(one, seen, journals_of(seen), sites) for one in observed], journals_of(seen), sites
-    )
+    found = proven(cluster, seen, _pairs(seen, hosts), window, say)
     if not asked.history.prometheus:
         return found
     return _with_history(cluster, seen.namespace, found, asked.history)
+
+
+def proven(
+    cluster: Cluster, seen: Survey, pairs: Sequence[tuple[Host, Ref]], window: float, say: Say
+) -> tuple[Verdict, ...]:
+    """What the proxies prove of each pair, held against what the journals say of before, and what others have for its host."""
+    before = {journal.host: Baseline.of(journal.baseline) for journal in journals_of(seen)}
+    found = observe(cluster, pairs, window, say, latency=True, baselines=before, takers=takers_of(seen))
+    sites = inspection.call_sites(seen)
+    told = [with_closing(one, seen, journals_of(seen), sites) for one in explained(found, seen)]
+    return without_bystanders(told, journals_of(seen), sites)
+
+
+def takers_of(seen: Survey) -> dict[Host, tuple[str, ...]]:
+    """The hosts of entries of others that take every connection to a migrated host's alias, by migrated host."""
+    found = {}
+    for journal in journals_of(seen):
+        entries = mesh.entries_claiming(journal.alias, seen.mesh_objects, journal.namespace)
+        hosts = {str(host) for entry in entries for host in (entry.body.get("spec") or {}).get("hosts") or ()}
+        if others := tuple(sorted(hosts - {journal.host.name})):
+            found[journal.host] = others
+    return found
+
+
+def explained(verdicts: Sequence[Verdict], seen: Survey) -> tuple[Verdict, ...]:
+    """Verdicts; the reason of each that is not verified ends with what others have for its host, which may be why."""
+    if all(one.judgement is Judgement.VERIFIED for one in verdicts):
+        return tuple(verdicts)
+    others = findings.conflicts(seen)
+
+    def told(verdict: Verdict) -> Verdict:
+        about = [one for one in others if one.host == verdict.host and one.workload in (None, verdict.workload)]
+        if verdict.judgement is Judgement.VERIFIED or not about:
+            return verdict
+        return replace(verdict, reason="; ".join([verdict.reason, *(f"{one.message}: {one.remedy}" for one in about)]))
+
+    return tuple(map(told, verdicts))
 
 
 def _with_history(

@@ -37,6 +37,17 @@ _REMEDIES = {
     422: "look at the object as it is now: it is not what it was when it was read, or the cluster refuses the new one",
     429: "the API server is busy: wait a little, and run the command again",
 }
+_ADMISSION = (
+    ("exceeded quota", "the namespace's quota is used up: kubectl describe resourcequota shows it"),
+    (
+        "failed calling webhook",
+        "the cluster's own webhook does not answer: kubectl get validatingwebhookconfigurations,"
+        "mutatingwebhookconfigurations shows whose it is",
+    ),
+    ("denied request", "a policy of the cluster refuses it, not a permission: ask those who made it"),
+    ("denied the request", "a policy of the cluster refuses it, not a permission: ask those who made it"),
+)
+"""By words of the message: what admission says, with whatever status."""
 _REPORT = "the message is the API server's; kubectl get --raw /readyz?verbose shows how it is"
 
 
@@ -47,7 +58,7 @@ def refusal(status: int, body: bytes) -> ApiError:
     reason = str(details.get("reason") or "")
     if status == 401:
         message = "You must be logged in to the server (Unauthorized)"
-    remedy = _REMEDIES.get(status, _REPORT)
+    remedy = next((known for words, known in _ADMISSION if words in message), _REMEDIES.get(status, _REPORT))
     return _CLASSES.get(status, ApiError)(message, remedy, status=status, reason=reason)
 
 

@@ -9,7 +9,7 @@ from kubectl_egress import kinds
 from kubectl_egress.cluster.cluster import Cluster
 from kubectl_egress.cluster.redaction import redacted
 from kubectl_egress.cluster.resources import ApiResource
-from kubectl_egress.errors import ApiError, EgressError, NotFoundError, UnreachableError
+from kubectl_egress.errors import ApiError, EgressError, ForbiddenError, NotFoundError, UnreachableError
 from kubectl_egress.model import Body, Ref
 
 # Between two looks at the pods of a rollout that makes no progress.
@@ -120,6 +120,9 @@ def _changes(cluster: Cluster, resource: ApiResource, body: Body, until: float) 
             yield changed
             if time.monotonic() >= until:
                 return
+    except ForbiddenError:
+        # Whoever may not watch looks again and again.
+        time.sleep(_PODS_LOOK)
     except (ApiError, UnreachableError) as error:
         # Too old a version, too busy a server: whoever asks looks anew.
         if not error.passing and not (isinstance(error, ApiError) and error.status == 410):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kubectl_egress import mesh
+from kubectl_egress import findings, mesh
 from kubectl_egress.drift.callers import config_map_drifts, template_drifts, workload_gone
 from kubectl_egress.drift.mesh_objects import mesh_drifts
 from kubectl_egress.drift.nouns import CODES, Drift, Migration, Migrations
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import Journal, from_config_map
-from kubectl_egress.model import Body, Proxy, ProxyUnread, Ref, Survey
+from kubectl_egress.model import Body, Document, Finding, Proxy, ProxyUnread, Ref, Survey
 from kubectl_egress.verify import Expected, configured
 
 __all__ = ["CODES", "Drift", "Migration", "Migrations", "migrations", "originals_of", "readable"]
@@ -36,10 +36,11 @@ def migrations(survey: Survey, originals: Mapping[Ref, Body | None], proxies: Ma
     """
     journals = readable(survey)
     unread = tuple(_unreadable(survey))
+    others = findings.conflicts(replace(survey, journals=tuple(_documents(survey))))
     items = tuple(
         Migration(
             journal,
-            tuple(dict.fromkeys(_drifts(journal, journals, survey, originals, proxies))),
+            tuple(dict.fromkeys(_drifts(journal, journals, survey, originals, proxies, others))),
             len(list(_asked(journal, survey, proxies or {}))),
         )
         for journal in sorted(journals, key=lambda one: (one.namespace, one.host))
@@ -50,6 +51,10 @@ def migrations(survey: Survey, originals: Mapping[Ref, Body | None], proxies: Ma
 def readable(survey: Survey) -> list[Journal]:
     """The journals that this version can read."""
     return [one for one in (_read(document.body) for document in survey.journals) if isinstance(one, Journal)]
+
+
+def _documents(survey: Survey) -> Iterator[Document]:
+    return (document for document in survey.journals if isinstance(_read(document.body), Journal))
 
 
 def _read(body: Body) -> Journal | EgressError:
@@ -81,11 +86,15 @@ def _drifts(
     survey: Survey,
     originals: Mapping[Ref, Body | None],
     proxies: Mapping[Ref, Proxy] | None,
+    others: Sequence[Finding],
 ) -> Iterator[Drift]:
     if journal.phase != "migrated":
         yield _unfinished(journal)
     for record in journal.mesh:
         yield from mesh_drifts(record, journal, survey)
+    for one in others:
+        if one.host == journal.host and (one.workload is None or journal.caller(one.workload)):
+            yield Drift("conflict", one.object or journal.ref, one.message, one.remedy)
     workloads = {workload.ref: workload for workload in survey.workloads}
     for caller in journal.callers:
         workload = workloads.get(caller.workload)

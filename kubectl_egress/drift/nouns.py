@@ -23,6 +23,7 @@ CODES = {
     "unfinished": "a migration or an undo is at work, or was cut short",
     "object-gone": "a mesh object was deleted",
     "object-changed": "a mesh object says something else than the migration wrote",
+    "conflict": "an object of somebody else's keeps ours from its effect, or takes it over",
     "workload-gone": "a workload that was migrated is not there any more",
     "url-changed": "a URL is not what the migration made of it",
     "alias-lost": "the host's alias is gone: it fails closed no longer",

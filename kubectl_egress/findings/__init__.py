@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kubectl_egress.findings.catalogue import check, codes, explain, ignorable
+from kubectl_egress.findings.catalogue import check, codes, conflicts, explain, ignorable
 
-__all__ = ["check", "codes", "explain", "ignorable"]
+__all__ = ["check", "codes", "conflicts", "explain", "ignorable"]

@@ -1,4 +1,4 @@
-"""What could not be read: a migration decides nothing on what it has not seen."""
+"""What may not be read, or not be written: a migration decides nothing on what it has not seen, and stops half-way nowhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from kubectl_egress.findings.wire import proxies_of
 from kubectl_egress.model import Denied, Evidence, ProxySnapshot, ProxyUnread, Ref, Severity
 
 _SHOWN = 3  # pods of which evidence is given
+
+_WRITES = ("create", "patch", "delete")
 
 # Without these of its own namespace, no plan is safe; what is missing elsewhere may only hide a conflict.
 _NEEDED = ("pods", "replicasets", "configmaps", "serviceentries", "destinationrules", "virtualservices")
@@ -26,7 +28,7 @@ def no_permission(scope: Scope) -> Iterator[Found]:
         where = f"in namespace {namespace}" if namespace else "in all namespaces"
         flag = f"-n {namespace}" if namespace else "-A"
         yield Found(
-            f"may not {verb} {', '.join(sorted(one.resource for one in refused))} {where}{_said(refused)}",
+            f"may not {verb} {', '.join(sorted({one.resource for one in refused}))} {where}{_said(refused)}",
             f"ask for the permission; kubectl auth can-i {verb} {refused[0].resource} {flag} checks it",
             severity=Severity.BLOCK if needed else Severity.WARN,
             evidence=tuple(map(_refusal, refused)),
@@ -51,14 +53,18 @@ def _refusal(denied: Denied) -> Evidence:
 
 
 def _said(refused: list[Denied]) -> str:
-    """The API server's own words, where they are about one thing."""
-    return f": {refused[0].message}" if len(refused) == 1 else ""
+    """The API server's own words, where there are some and they are about one thing."""
+    return f": {refused[0].message}" if len(refused) == 1 and refused[0].message else ""
 
 
 def _needed(scope: Scope, denied: Denied) -> bool:
-    """Whether it is of a namespace that a plan concerns; what may not be listed everywhere was read close by."""
+    """Whether a plan cannot do without it, in a namespace of its own; what may not be listed everywhere was read close by."""
+    if denied.verb in _WRITES:
+        return True
     callers = {caller.ref.namespace for caller in scope.callers}
-    return denied.resource.partition(".")[0] in _NEEDED and denied.namespace in {*callers, scope.survey.namespace}
+    # To get single objects is asked for what is going to be written; a namespace, by the survey.
+    needed = denied.resource.partition(".")[0] in _NEEDED or (denied.verb == "get" and denied.resource != "namespaces")
+    return needed and denied.namespace in {*callers, scope.survey.namespace}
 
 
 def _proxies(scope: Scope) -> Iterator[Found]:

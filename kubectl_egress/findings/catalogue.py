@@ -11,10 +11,12 @@ from kubectl_egress.findings.evidence import evidence_of
 from kubectl_egress.findings.row import Row
 from kubectl_egress.findings.rows import ROWS
 from kubectl_egress.findings.scope import Found, Scope, make_scope
-from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Guard, Host, Origination, Severity, Survey
+from kubectl_egress.journal import from_config_map
+from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Guard, Host, Origination, Ref, Severity, Survey
 
 _BY_CODE = {row.code: row for row in ROWS}
 _RANK = {severity: rank for rank, severity in enumerate((Severity.BLOCK, Severity.WARN, Severity.INFO))}
+_OF_OTHERS = ("host-not-visible", "rule-shadowed", "entry-conflict", "route-conflict")
 _EFFECT = {
     Severity.BLOCK: "stops a migration before anything is changed",
     Severity.WARN: "is said, and stops nothing",
@@ -47,6 +49,26 @@ def check(
     scope = make_scope(survey, sites, hosts, fail_open=fail_open, origination=origination, guard=guard)
     found = {_finding(row, one, scope) for row in ROWS if migrating or not row.changes for one in row.check(scope)}
     return tuple(sorted(found, key=_order))
+
+
+def conflicts(survey: Survey) -> tuple[Finding, ...]:
+    """What others have for hosts that are migrated already, and that keeps the migration's own objects from their effect.
+
+    As `check` says it before a migration; workloads are those that the journals name.
+    """
+    journals = [from_config_map(document.body) for document in survey.journals]
+    own = {_identity(one.ref) for journal in journals for one in journal.mesh}
+    found: set[Finding] = set()
+    for fail_open in (False, True):
+        hosts = [journal.host for journal in journals if bool(journal.alias) is not fail_open]
+        scope = make_scope(survey, (), hosts, fail_open=fail_open)
+        found |= {_finding(_BY_CODE[code], one, scope) for code in _OF_OTHERS for one in _BY_CODE[code].check(scope)}
+    others = (one for one in found if one.object is None or _identity(one.object) not in own)
+    return tuple(sorted(others, key=_order))
+
+
+def _identity(ref: Ref) -> tuple[str, str, str]:
+    return ref.kind, ref.namespace, ref.name
 
 
 def ignorable(code: str) -> bool:

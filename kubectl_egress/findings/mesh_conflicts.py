@@ -10,7 +10,6 @@ from kubectl_egress.findings.scope import Found, Scope, title
 from kubectl_egress.model import Body, Document, Host, Ref
 from kubectl_egress.proxy.routing import route_of
 
-_RAW = ("", "TCP", "MONGO", "MYSQL", "REDIS", "UDP")  # protocols that match by address alone
 _APART = "it is newer and has another exportTo, so it may be in effect as a whole, without our subset"
 _NOWHERE = (ipaddress.ip_network(mesh.ALIAS_NETWORK), ipaddress.ip_network(mesh.ALIAS_NETWORK_V6))
 
@@ -161,7 +160,7 @@ def _catch(scope: Scope, entry: Document, host: Host, namespace: str) -> str:
 
 def _catches_port(body: Body) -> bool:
     spec = body.get("spec") or {}
-    raw = (port for port in spec.get("ports") or () if str(port.get("protocol", "")).upper() in _RAW)
+    raw = (port for port in spec.get("ports") or () if str(port.get("protocol", "")).upper() in mesh.RAW)
     return not spec.get("addresses") and any(port.get("number") == mesh.CLEAR_PORT for port in raw)
 
 

@@ -256,10 +256,12 @@ ROWS = (
     Row(
         "no-permission",
         BLOCK,
-        "something could not be read",
+        "something may not be read, or not be written",
         "The API refused a read, or does not have the resource. What the plan cannot do without blocks (pods, ConfigMaps, "
-        "ServiceEntries, DestinationRules, VirtualServices of the namespace); the rest warns.",
-        "A conflict that is not seen cannot be reported.",
+        "ServiceEntries, DestinationRules, VirtualServices of the namespace); the rest warns. Or the API server says that it "
+        "would refuse a write of this migration, or of its undo.",
+        "A conflict that is not seen cannot be reported; and a migration that may not take back what it may create would stop "
+        "half-way.",
         "Ask for the permission that the message names; kubectl auth can-i VERB RESOURCE -n NAMESPACE checks it.",
         access.no_permission,
     ),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from kubectl_egress.mesh.adoption import adopt, export_of, fits
 from kubectl_egress.mesh.lookup import (
+    RAW,
     EffectiveRule,
     covers,
     effective_rule,
+    entries_claiming,
     entries_for,
     exported_to,
     of_kind,
@@ -45,6 +47,7 @@ __all__ = [
     "API_VERSION",
     "CLEAR_PORT",
     "OWN_HEADERS",
+    "RAW",
     "SUBSET",
     "TLS_PORT",
     "EffectiveRule",
@@ -55,6 +58,7 @@ __all__ = [
     "covers",
     "destination_rule",
     "effective_rule",
+    "entries_claiming",
     "entries_for",
     "export_of",
     "exported_to",

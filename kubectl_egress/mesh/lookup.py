@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kubectl_egress.mesh.adoption import export_of
+from kubectl_egress.mesh.objects import CLEAR_PORT
 from kubectl_egress.model import Body, Document
 
+RAW = ("", "TCP", "MONGO", "MYSQL", "REDIS", "UDP")
+"""Protocols that match by address alone."""
 GROUP = "networking.istio.io/"
 MESH_GATEWAY = "mesh"  # the name under which a VirtualService means the sidecars; also the default
 
@@ -56,6 +60,28 @@ def entries_for(host: str, documents: Iterable[Document], namespace: str) -> tup
         if exported_to(document, namespace) and any(covers(pattern, host) for pattern in _hosts(document.body))
     ]
     return tuple(document for *_, document in sorted(found, key=lambda one: one[:3]))
+
+
+def entries_claiming(address: str, documents: Iterable[Document], namespace: str) -> tuple[Document, ...]:
+    """The ServiceEntries that a namespace sees and that take every connection to an address and port 80, whatever its host."""
+    return tuple(
+        document
+        for document in of_kind("ServiceEntry", documents)
+        if exported_to(document, namespace)
+        and any(_within(address, network) for network in _spec(document.body).get("addresses") or ())
+        and any(_raw(port) and port.get("number") == CLEAR_PORT for port in _spec(document.body).get("ports") or ())
+    )
+
+
+def _within(address: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False  # refused by Istio's validation
+
+
+def _raw(port: Body) -> bool:
+    return str(port.get("protocol", "")).upper() in RAW
 
 
 def routes_for(host: str, documents: Iterable[Document], namespace: str) -> tuple[Document, ...]:

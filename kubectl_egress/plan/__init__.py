@@ -8,6 +8,7 @@ from kubectl_egress.plan.file_edits import FileChange, FilePlan, FileRequest, pl
 from kubectl_egress.plan.migration import MigrationRequest, plan_migration
 from kubectl_egress.plan.overlays import is_overlay, overlay_files
 from kubectl_egress.plan.own_files import egress_files
+from kubectl_egress.plan.permissions import permissions
 from kubectl_egress.plan.undo import plan_undo
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "egress_files",
     "is_overlay",
     "overlay_files",
+    "permissions",
     "plan_files",
     "plan_migration",
     "plan_undo",

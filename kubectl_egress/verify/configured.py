@@ -28,12 +28,16 @@ class Expected:
     """The addresses of the host's aliases in the pod template, besides those that are never routed."""
     subset: str | None = None
     """The subset to which the route must lead; None: whichever."""
+    takers: tuple[str, ...] = ()
+    """Other hosts, whose entries take every connection to the aliases on port 80: none of these is the host's own."""
 
     @classmethod
-    def of(cls, host: Host, aliases: tuple[str, ...] = (), subset: str | None = None) -> Expected:
+    def of(
+        cls, host: Host, aliases: tuple[str, ...] = (), subset: str | None = None, takers: tuple[str, ...] = ()
+    ) -> Expected:
         """What a host needs if nobody says otherwise: its own name in SNI and certificate, and a CA."""
         name = "" if host.wildcard else host.name
-        return cls(name, (host.name,), aliases=aliases, subset=subset)
+        return cls(name, (host.name,), aliases=aliases, subset=subset, takers=takers)
 
     def nowhere(self, address: str) -> bool:
         """Whether the address is an alias, which no server has."""

@@ -115,6 +115,7 @@ def traffic(host: Host, before: ProxySnapshot, after: ProxySnapshot, expected: E
             *_named_leaks(leaked),
             *_address_leaks(host, start, after, expected),
             *_cluster_leaks(host, start, after),
+            *_taken_leaks(host, start, after, expected),
         ),
         # Istio rotates its metrics: what was exported before the window is not off.
         since_start_count=_exported(host, after) or _exported(host, start),
@@ -233,6 +234,15 @@ def _cluster_leaks(host: Host, before: ProxySnapshot, after: ProxySnapshot) -> I
         count = sum(one.requests for one in endpoints_between(earlier, upstream))
         if count:
             yield f"{_requests(count)} in clear through cluster {upstream.name}"
+
+
+def _taken_leaks(host: Host, before: ProxySnapshot, after: ProxySnapshot, expected: Expected) -> Iterator[str]:
+    """Connections to the alias that another host's entry took: what it is for is not told apart from this host's calls."""
+    for upstream in after.upstreams:
+        if upstream.host in expected.takers and upstream.port == plain_port(host) and upstream.tls is None:
+            made = sum(one.connections - one.connect_failures for one in _difference(upstream, before))
+            if made > 0:
+                yield f"{made} {'connection' if made == 1 else 'connections'} in clear through cluster {upstream.name}"
 
 
 def _requests(count: int) -> str:

@@ -231,11 +231,11 @@ UNDONE = r"  everything is as it was before"
 ENDINGS = {
     "an admission webhook refuses the workload": Ending(
         always(patches_caller, Fault(status=403, reason="Forbidden", message=DENIED)),
-        rf"error: {re.escape(DENIED)}\n{UNDONE}; ask for this permission, .*",
+        rf"error: {re.escape(DENIED)}\n{UNDONE}; a policy of the cluster refuses it, not a permission: .*",
     ),
     "an admission webhook refuses the entry": Ending(
         always(writes_of("serviceentries"), Fault(status=400, message=DENIED)),
-        rf"error: {re.escape(DENIED)}\n{UNDONE}; the message is the API server's; .*",
+        rf"error: {re.escape(DENIED)}\n{UNDONE}; a policy of the cluster refuses it, not a permission: .*",
     ),
     "validation refuses the workload": Ending(
         always(patches_caller, Fault(status=422, reason="Invalid", message="spec.template: Invalid value")),
