@@ -24,7 +24,7 @@ from kubectl_egress.model import (
 )
 from kubectl_egress.places import Forced, Place
 from kubectl_egress.proxy.wire import Destination, KnownBy, matched, nameless, unknown
-from kubectl_egress.scan import REASON_REGISTRY, scan
+from kubectl_egress.scan import REASON_REGISTRY, REASON_SHARED, is_aside, scan, used_by
 from kubectl_egress.visibility import passthrough, visibility
 
 # Never routed (RFC 5737, RFC 6666): a host alias into them is one of ours, and leads nowhere.
@@ -44,6 +44,19 @@ class InspectItem:
     """None while every call is `https://`: the application itself encrypts."""
     seen: tuple[Destination, ...] = ()
     """What the sidecars have sent there, by cluster, by name or by address. Without call sites, all that is known of it."""
+
+    @property
+    def called(self) -> bool:
+        """Whether the pods call it, as far as is known; else it only stands somewhere: an issuer, a comment, a probe."""
+        return not self.call_sites or not all(map(is_aside, self.call_sites))
+
+    @property
+    def calls(self) -> tuple[CallSite, ...]:
+        """The call sites of which each stands for a call: no comment, and of several settings that say one, the scheme."""
+        parts = ("scheme", "")
+        return tuple(
+            site for site in self.call_sites if not is_aside(site) and (site.part.role if site.part else "") in parts
+        )
 
     @property
     def blocked(self) -> bool:
@@ -165,13 +178,14 @@ def call_sites(survey: Survey, places: Iterable[Place] = (), forced: Collection[
     rows = tuple(places)
     domain = survey.settings.cluster_domain
     spaces = frozenset((*survey.namespaces, *(workload.ref.namespace for workload in survey.workloads)))
-    sites = (
+    found = (
         site
         for workload in survey.workloads
         for site in scan(
             workload.document, survey.config_maps, rows, forced=forced, cluster_domain=domain, namespaces=spaces
         )
     )
+    sites = _unshared(tuple(found), survey)
     names = {name for one in mesh.serving(survey.mesh_objects) for name in one.body["spec"].get("hosts") or ()}
 
     @cache
@@ -181,6 +195,24 @@ def call_sites(survey: Survey, places: Iterable[Place] = (), forced: Collection[
 
     return tuple(
         replace(site, reason=REASON_REGISTRY) if inside(site.host.name, site.workload.namespace) else site
+        for site in sites
+    )
+
+
+def _unshared(sites: tuple[CallSite, ...], survey: Survey) -> tuple[CallSite, ...]:
+    """Of files, where a ConfigMap changes for all its readers: no setting that says a part of another workload's other call."""
+    readers = {one.ref: one.document for one in survey.workloads if one.document.file}
+    if not any(site.part and site.object.kind == "ConfigMap" and site.workload in readers for site in sites):
+        return sites
+    used = {ref: used_by(document, survey.config_maps) for ref, document in readers.items()}
+    shared = {
+        (site.workload, site.host)
+        for site in sites
+        for places in (used.values() if site.part and site.object.kind == "ConfigMap" else ())
+        if places.get((site.object, site.steps, site.url.start), frozenset()) - {site.host}
+    }
+    return tuple(
+        replace(site, reason=REASON_SHARED, part=None) if site.part and (site.workload, site.host) in shared else site
         for site in sites
     )
 
@@ -277,7 +309,9 @@ def _has_running_sidecar(pod: Body) -> bool:
 
 
 def _next_first(item: InspectItem) -> tuple[int, Host, Ref]:
-    """What can be migrated now, then what is stopped, then what is only on the wire, then what is done."""
+    """What can be migrated now, then what is stopped, then what is only on the wire, then what is done or not called."""
+    if not item.called:
+        return 4, item.host, item.workload
     if item.ready:
         return 0, item.host, item.workload
     if not item.call_sites:

@@ -20,7 +20,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class SiteRecord:
-    """One URL that was rewritten: where, which one of the host's URLs in that string, and the splices."""
+    """One URL, or one setting, that was rewritten: where, which one of the host's URLs in that string, and the splices."""
 
     object: Ref
     """The workload, or the original ConfigMap."""
@@ -32,7 +32,10 @@ class SiteRecord:
     total: int
     """How many URLs of the host the string had."""
     edits: tuple[Edit, ...]
-    """Offsets count from the start of the URL, so that they hold wherever it has moved."""
+    """Offsets count from the start of the URL (or of the setting), so that they hold wherever it has moved."""
+    setting: str | None = None
+    """Of a call that several settings say: the name, in the string, of the one that was changed, and `ordinal` and `total` count
+    those of that name; empty where the string is its value. None: it is a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +177,8 @@ def merged(old: Journal, new: Journal) -> Journal:
 
 
 def _merged_callers(old: CallerRecord, new: CallerRecord) -> CallerRecord:
-    def address(site: SiteRecord) -> tuple[Ref, Steps, int]:
-        return site.object, site.steps, site.ordinal
+    def address(site: SiteRecord) -> tuple[Ref, Steps, str | None, int]:
+        return site.object, site.steps, site.setting, site.ordinal
 
     known = {address(site) for site in old.sites}
     sites = old.sites + tuple(site for site in new.sites if address(site) not in known)
@@ -250,6 +253,7 @@ def _caller(record: Mapping[str, Any]) -> CallerRecord:
                 ordinal=site["ordinal"],
                 total=site["total"],
                 edits=tuple(Edit(**edit) for edit in site["edits"]),
+                setting=site.get("setting"),
             )
             for site in record["sites"]
         ),

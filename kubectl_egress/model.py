@@ -125,6 +125,20 @@ class Url:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A setting that says a part of a call, and is changed together with those that say the rest."""
+
+    role: str
+    """`scheme`, `host` or `port`."""
+    name: str = ""
+    """The setting's name in the file that holds it; empty where the string is the value itself."""
+    ordinal: int = 0
+    """Which of the settings of that name in the string, from 0."""
+    total: int = 1
+    """How many settings of that name the string has."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallSite:
     """A URL that the pods of a workload call, and the address at which it is found, shown and patched."""
 
@@ -143,6 +157,8 @@ class CallSite:
     line: int = 0
     spot: Spot | None = None
     """Where the string stands, if it was read from files."""
+    part: Part | None = None
+    """Of a call that several settings say, and that can be changed: which of them this is; the URL's span is its value's."""
 
     @property
     def rewritable(self) -> bool:

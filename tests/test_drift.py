@@ -249,3 +249,14 @@ def test_age_as_kubectl_shows_it(started: str, shown: str) -> None:
 
 def test_every_code_has_a_meaning() -> None:
     assert all(CODES.values())
+
+
+def test_settings_that_say_a_call_together_are_looked_at_too() -> None:
+    pay = {"PAY_SCHEME": "https", "PAY_HOST": "httpbin.org", "PAY_PORT": "443"}
+    assert codes(migrated(build.deployment("app", env=pay))) == []
+    for changed in ("https", "tcp"):
+        after = {"PAY_SCHEME": changed, "PAY_HOST": "httpbin.org", "PAY_PORT": "80"}
+        body = build.deployment("app", env=after, hostAliases=[{"ip": "192.0.2.1", "hostnames": ["httpbin.org"]}])
+        (drift,) = migrations(migrated(build.deployment("app", env=pay), Deployment=body), {}, None).drifts
+        assert drift.code == "url-changed"
+        assert ".env[0].value" in drift.message

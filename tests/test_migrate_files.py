@@ -246,3 +246,53 @@ def test_all_where_nothing_may_be_touched(directory: Path, capsys: Capture) -> N
     what, remedy = refused(capsys, "migrate --all -f curl.yaml --write")
     assert what == "error: there is no host that could be migrated"
     assert remedy == "kubectl egress inspect -f curl.yaml shows what there is, and why"
+
+
+# ---- settings that say a call together ------------------------------------------------------------------------------
+
+PAY = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: pay}
+data:
+  PAY_SCHEME: https # as the partner wants it
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata: {labels: {app: shop}}
+    spec:
+      containers:
+      - name: shop
+        image: shop
+        env:
+        - {name: PAY_HOST, value: api.example.com}
+        - {name: PAY_PORT, value: "443"}
+        envFrom: [configMapRef: {name: pay}]
+"""
+
+
+def test_settings_change_together_where_they_stand(capsys: Capture, directory: Path) -> None:
+    (directory / "shop.yaml").write_text(PAY)
+    assert cli.main(["migrate", "api.example.com", "-f", "shop.yaml", "--write"]) == 0
+    written = (directory / "shop.yaml").read_text()
+    assert "  PAY_SCHEME: http # as the partner wants it\n" in written
+    assert '{name: PAY_PORT, value: "80"}' in written
+    capsys.readouterr()
+    assert (
+        cli.main(["migrate", "api.example.com", "-f", "shop.yaml", "-f", WRITTEN.replace(HOST, "api.example.com")]) == 0
+    )
+    assert capsys.readouterr().out == ""
+
+
+def test_a_setting_that_another_workload_reads_for_another_host_stays(capsys: Capture, directory: Path) -> None:
+    other = PAY[PAY.index("---") :].replace("{name: shop}", "{name: other}").replace("api.example.com", "b.example.com")
+    (directory / "shop.yaml").write_text(PAY + other)
+    assert cli.main(["inspect", "-f", "shop.yaml", "-o", "json"]) == 0
+    sites = [site for item in json.loads(capsys.readouterr().out)["items"] for site in item["callSites"]]
+    assert {(site["rewritable"], site["reason"][:65]) for site in sites} == {
+        (False, "said by several settings, which another workload reads as well: c"[:65])
+    }

@@ -392,3 +392,51 @@ def test_journals_survive_the_way_through_text() -> None:
     assert journal.to_text(read) == kept.body["data"][journal.KEY]
     assert read.phase == "migrated"
     assert dataclasses.replace(read, phase="x") != read
+
+
+# ---- settings that say a call together ------------------------------------------------------------------------------
+
+
+PAY = {"PAY_SCHEME": "https", "PAY_HOST": "httpbin.org", "PAY_PORT": "443"}
+
+
+def pay_changed(name: str, value: str) -> World:
+    """A migrated world in which somebody has set a variable anew."""
+    world = World(deployment("shop", env=PAY))
+    world.do(migration(world, HTTPBIN).steps)
+    (body,) = (body for ref, body in world.objects.items() if ref.kind == "Deployment")
+    entries = body["spec"]["template"]["spec"]["containers"][0]["env"]
+    next(one for one in entries if one["name"] == name)["value"] = value
+    return world
+
+
+def test_scheme_and_port_change_in_one_patch_and_the_host_stays() -> None:
+    world = World(deployment("shop", env=PAY))
+    (step,) = (step for step in migration(world, HTTPBIN).steps if step.action is Action.PATCH)
+    changed = {one.steps[-2:]: one.value for one in step.patch if one.op == "replace"}
+    assert changed == {(0, "value"): "http", (2, "value"): "80"}
+    world.do(migration(world, HTTPBIN).steps)
+    assert migration(world, HTTPBIN).steps == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "left"),
+    [
+        ("PAY_SCHEME", "https", {"PAY_SCHEME": "https", "PAY_PORT": "443"}),
+        ("PAY_SCHEME", "tcp", {"PAY_SCHEME": "tcp", "PAY_PORT": "443"}),
+        ("PAY_PORT", "8443", {"PAY_SCHEME": "https", "PAY_PORT": "8443"}),
+        ("PAY_HOST", "api.example.com", {"PAY_SCHEME": "https", "PAY_PORT": "443", "PAY_HOST": "api.example.com"}),
+    ],
+)
+def test_undo_puts_back_each_setting_that_is_still_as_it_was_made(name: str, value: str, left: dict[str, str]) -> None:
+    world = pay_changed(name, value)
+    plan = plan_undo(world.survey(), [HTTPBIN])
+    assert [finding.code for finding in plan.findings] == ["changed-since"] * (value in ("tcp", "8443"))
+    world.do(plan.steps)
+    (body,) = (body for ref, body in world.objects.items() if ref.kind == "Deployment")
+    assert body["spec"] == deployment("shop", env={**PAY, **left})["spec"]
+
+
+def test_undo_refuses_where_settings_would_go_on_calling_in_clear() -> None:
+    with pytest.raises(EgressError, match="in clear; nothing was changed"):
+        plan_undo(pay_changed("PAY_SCHEME", "HTTP").survey(), [HTTPBIN])

@@ -14,6 +14,8 @@ from kubectl_egress import inspection, journal, kinds, paths
 from kubectl_egress.model import Action, Body, Host, Ref, Step
 from kubectl_egress.plan import plan_undo
 from kubectl_egress.plan.holding import PROXY_CONFIG
+from kubectl_egress.scan.parts import readings
+from kubectl_egress.scan.strings import Reader
 from tests.build import NAMESPACE, config_map, container, workload
 from tests.test_plan import HTTPBIN, MESH, OTHER, World, migration, without_uids
 
@@ -41,6 +43,22 @@ PROXY_CONFIGS = st.sampled_from(
     ]
 )
 SECRET_TEXTS = st.lists(SECRET_URLS | st.sampled_from([SECRET, f"PASSWORD={SECRET}"]), max_size=3).map(" ".join)
+# Settings that say a call together: changed as one, or told. None of them may be a URL for the other laws.
+SPLIT = st.fixed_dictionaries(
+    {"PAY_SCHEME": st.sampled_from(["https", "HTTPS", "wss", "https://", "http", "tcp"])},
+    optional={
+        "PAY_HOST": st.sampled_from(["httpbin.org", "HTTPBIN.org.", "api.example.com:443", "shop", "b.httpbin.org"]),
+        "PAY_PORT": st.sampled_from(["443", "8443", "80"]),
+        "PAY_URL": st.sampled_from(["$(PAY_SCHEME)://$(PAY_HOST)/x", "$(PAY_SCHEME)://api.example.com/"]),
+    },
+)
+PAIRS = st.sampled_from(
+    [
+        "pay.scheme=https\npay.host=httpbin.org\n",
+        "a:\n  scheme: https\n  host: api.example.com\nb:\n  port: 443\n  scheme: https\n  host: httpbin.org.\n",
+        '{"b": {"scheme": "https", "host": "b.httpbin.org", "port": 443}, "c": {"scheme": "https", "host": "shop"}}',
+    ]
+)
 ASKED = st.sets(st.sampled_from(ALL), min_size=1).map(sorted)
 ALIASES = st.lists(
     st.sampled_from(
@@ -64,6 +82,7 @@ def containers(draw: st.DrawFn, name: str, texts: st.SearchStrategy[str]) -> dic
                 {"name": key, "value": text}
                 for key, text in draw(st.dictionaries(st.sampled_from("AB"), texts)).items()
             ),
+            *({"name": key, "value": text} for key, text in (draw(SPLIT) if draw(st.booleans()) else {}).items()),
             *(
                 [{"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "single", "key": "c", "optional": True}}}]
                 if draw(st.booleans())
@@ -80,7 +99,8 @@ def containers(draw: st.DrawFn, name: str, texts: st.SearchStrategy[str]) -> dic
 def worlds(draw: st.DrawFn, texts: st.SearchStrategy[str] = TEXTS) -> World:
     """Up to three workloads of any kind, with init containers, aliases of their own, and files from a ConfigMap."""
     keys = st.dictionaries(st.sampled_from(["a.b", "c"]), texts, max_size=2)
-    bodies: list[Body] = [config_map("settings", draw(keys)), config_map("single", draw(keys))]
+    settings = draw(keys) | draw(st.one_of(st.just({}), SPLIT, st.builds(lambda text: {"pairs": text}, PAIRS)))
+    bodies: list[Body] = [config_map("settings", settings), config_map("single", draw(keys))]
     for name in sorted(draw(st.sets(st.sampled_from(["one", "two", "three"]), min_size=1))):
         kind = draw(st.sampled_from(["Deployment", "Deployment", "CronJob", "Job"]))
         spec: dict[str, Any] = {"containers": [draw(containers(name, texts))]}
@@ -218,8 +238,15 @@ def in_clear(world: World) -> set[tuple[Ref, Host]]:
 CALLED = re.compile(r"(https?|wss?)://([^\s/:]*?)\.?(:443)?(?=/)", re.IGNORECASE)
 
 
+# And of settings that say a call together: in a string of their own, or behind their name in a file.
+SCHEME = re.compile(r"(\A|scheme\W{1,4})(http|ws)s?(?=\W|\Z)", re.IGNORECASE)
+HOST_ALONE = re.compile(r"(\A|host\W{1,4})([\w.-]+?)\.?(:443)?(?=[\"\r\n]|\Z)")
+PORT = re.compile(r"(\A|port\W{1,4})443(?=[}\r\n]|\Z)")
+
+
 def neutral(text: str) -> str:
-    return CALLED.sub(lambda match: f"{match[1].lower().rstrip('s')}://{match[2]}", text)
+    text = CALLED.sub(lambda match: f"{match[1].lower().rstrip('s')}://{match[2]}", text)
+    return PORT.sub(r"\g<1>80", HOST_ALONE.sub(r"\1\2", SCHEME.sub(r"\1\2", text)))
 
 
 @given(worlds(), ASKED)
@@ -234,6 +261,28 @@ def test_every_other_byte_stays(world: World, hosts: list[Host]) -> None:
             continue
         assert (strings(after, world) - strings(body, world)) == {}
         assert (strings(body, world) - strings(after, world)) == {}
+
+
+@given(worlds(), ASKED)
+def test_settings_change_for_the_hosts_that_were_asked_for_alone(world: World, hosts: list[Host]) -> None:
+    """Inside and outside of the cluster: whatever else the settings of a container say is said as before."""
+    before = calls_of_settings(world, hosts)
+    world.do(migration(world, *hosts).steps)
+    assert calls_of_settings(world, hosts) == before
+
+
+def calls_of_settings(world: World, but: list[Host]) -> list[tuple[str, str, str]]:
+    survey = world.survey()
+    found = []
+    for one in survey.workloads:
+        reader = Reader(one.ref, kinds.pod_template(one.document.body) or {}, survey.config_maps)
+        found += [
+            (one.ref.name, reading.name, call.url.text)
+            for reading in readings(one.document, reader)
+            for call in reading.calls
+            if call.url.host.name not in {host.name for host in but}
+        ]
+    return found
 
 
 class Strings(dict[tuple[str | int, ...], str]):

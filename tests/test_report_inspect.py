@@ -8,6 +8,8 @@ from kubectl_egress.inspection import InspectItem, InspectReport, PassthroughTra
 from kubectl_egress.model import CallSite, Finding, Host, ProxyUnread, Ref, Severity, Visibility
 from kubectl_egress.proxy.wire import Destination, KnownBy
 from kubectl_egress.report.inspect import inspect_document, inspect_names, inspect_summary, inspect_table
+from kubectl_egress.scan import REASON_COMMENT
+from kubectl_egress.scan.identifiers import RULES
 from kubectl_egress.urls import find_urls
 
 CURL = Ref("Deployment", "shop", "curl", "apps/v1")
@@ -82,6 +84,41 @@ warn   https-redirect  deployment/curl, httpbin.org: it may answer 301
        → look at it
 """
     )
+
+
+NAMED_ONLY = InspectItem(
+    CURL,
+    Host("idp.example"),
+    Visibility.OPAQUE,
+    (
+        site(CURL, "https://idp.example/", reason=RULES[0].reason),
+        site(CURL, "https://idp.example/", reason=REASON_COMMENT),
+    ),
+)
+
+
+def test_what_is_only_named_is_no_call_and_not_opaque() -> None:
+    again = replace(NAMED_ONLY, host=HTTPBIN)
+    report = replace(REPORT, items=(OPAQUE, again, NAMED_ONLY), passthrough=())
+    assert [line.split()[1:5] for line in inspect_table(report).splitlines()[1:4]] == [
+        ["httpbin.org", "opaque", "1", "https"],
+        ["httpbin.org", "<none>", "not", "called"],
+        ["idp.example", "<none>", "not", "called"],
+    ]
+    assert inspect_summary(report).splitlines()[0] == "2 external hosts: 1 opaque, 0 named, 0 full, 1 not called."
+    assert inspect_summary(replace(report, in_files=True)).startswith(
+        "2 external hosts in files, 1 of them not called; "
+    )
+    assert inspect_names(replace(report, items=(NAMED_ONLY,))) == ""
+
+
+def test_a_comment_beside_a_call_is_not_counted() -> None:
+    mixed = replace(OPAQUE, call_sites=(*OPAQUE.call_sites, *NAMED_ONLY.call_sites))
+    assert inspect_table(replace(REPORT, items=(mixed,), passthrough=())).splitlines()[1].split()[2:5] == [
+        "opaque",
+        "1",
+        "https",
+    ]
 
 
 def test_wide_has_a_line_for_each_call_site() -> None:

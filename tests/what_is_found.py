@@ -10,6 +10,7 @@ from kubectl_egress.paths import kubectl_path
 from kubectl_egress.places import ANNOTATION_PLACES, CONTAINER_PLACES, KUBELET_PLACES
 from kubectl_egress.scan.call_sites import CALLS_ANNOTATION
 from kubectl_egress.scan.identifiers import RULES
+from kubectl_egress.scan.parts import OWN_WORDS
 from kubectl_egress.scan.settings import ROLES
 
 INTRODUCTION = f"""# What is found, and what is left alone
@@ -57,8 +58,15 @@ def _places() -> Iterator[str]:
     )
     yield "Annotations of the pod template count where a container reads them by the downward API, and these:\n"
     yield from _table(("annotation", "what it says"), ((f"`{row.prefix}…`", row.why) for row in ANNOTATION_PLACES))
-    yield "A call may be said by several settings whose names begin alike; it is told, and changed by hand:\n"
+    yield "A call may be said by several settings whose names begin alike, in an environment or in a file:\n"
     yield from _table(("part", "last words of its name"), ((part, ", ".join(names)) for part, names in ROLES.items()))
+    yield (
+        "Scheme and port change together (`https` to `http`, `443` to `80`, a final dot or `:443` of the host goes). It is told, and "
+        "left for a person, where that could be wrong: without a scheme of its own, with a switch or with two settings for one part; "
+        "where a setting is put together with anything else than its host, or read by another container (in files: by another "
+        "workload) for another call; and where the names do not tell it from the application's own address: no name in common, that "
+        f"of the workload, the container or the image, or one of these words: {', '.join(sorted(OWN_WORDS))}.\n"
+    )
 
 
 def _none() -> Iterator[str]:

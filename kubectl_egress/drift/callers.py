@@ -9,7 +9,7 @@ from kubectl_egress.drift.nouns import Drift
 from kubectl_egress.journal import CallerRecord, Journal, SiteRecord
 from kubectl_egress.model import Body, Host, Ref, Survey, Workload
 from kubectl_egress.plan.callers import original_of
-from kubectl_egress.plan.callers_undo import undo_site, where_now
+from kubectl_egress.plan.callers_undo import setting_restored, undo_site, where_now
 
 
 def workload_gone(caller: CallerRecord, journal: Journal) -> Drift:
@@ -67,6 +67,10 @@ def _url_now(body: Body, site: SiteRecord, host: Host) -> tuple[str, bool]:
     steps = where_now(body, site)
     if steps is None:
         return "it is not there any more", False
+    if site.setting is not None:
+        restored, why = setting_restored(paths.get(body, steps), site, host)
+        changed = restored != paths.get(body, steps)
+        return ("", True) if changed else (why or "it says https again, past what the sidecar can see", False)
     found = urls.occurrences(paths.get(body, steps), host.name)
     if len(found) != site.total:
         return f"it names the host {len(found)} times, and did so {site.total} times", any(

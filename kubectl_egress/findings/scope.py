@@ -25,7 +25,7 @@ from kubectl_egress.model import (
     Workload,
 )
 from kubectl_egress.scan import is_aside
-from kubectl_egress.scan.call_sites import MESH_CONTAINERS
+from kubectl_egress.scan.strings import MESH_CONTAINERS
 from kubectl_egress.urls import external
 
 PROXY_CONTAINER = "istio-proxy"

@@ -141,7 +141,7 @@ def graph(
     journals = set(migrated)
     by_pair = {(flow.workload, flow.host): flow for flow in found}
     edges = []
-    for item in report.items:
+    for item in (item for item in report.items if item.called):
         flow = by_pair.pop((item.workload, item.host), None)
         edges.append(
             Edge(
@@ -149,7 +149,7 @@ def graph(
                 host=item.host,
                 visibility=item.visibility,
                 flow=flow,
-                call_sites=len(item.call_sites),
+                call_sites=len(item.calls),
                 migrated=(item.workload.namespace, item.host) in journals,
                 fails_closed=item.fails_closed,
                 findings=tuple(dict.fromkeys(one.code for one in item.findings if one.severity == "block")),

@@ -167,7 +167,7 @@ def _workload(step: Step, journals: Sequence[Journal], revisions: Sequence[tuple
     # A list that became shorter is replaced as a whole: aliases and references hold nothing secret.
     rest = [one for one in patch_between(step.before, step.after) if one.steps not in strings]
     if rest:
-        yield Command("the alias and the references as they were", _patch(step.ref, rest))
+        yield Command("the alias, the references and settings as they were", _patch(step.ref, rest))
 
 
 def _same(known: Body, wanted: Body | None) -> bool:

@@ -78,14 +78,16 @@ def _edits_by_string(sites: Iterable[CallSite]) -> list[tuple[Steps, tuple[Edit,
 
 def _record(site: CallSite, workload: Workload, config_maps: Mapping[Ref, Body]) -> SiteRecord:
     holder = workload.document.body if site.object == workload.ref else config_maps[site.object]
-    same = urls.occurrences(paths.get(holder, site.steps), site.host.name)
+    part = site.part
+    same = () if part else urls.occurrences(paths.get(holder, site.steps), site.host.name)
     return SiteRecord(
         object=site.object if site.object == workload.ref else original_of(site.object, holder),
         steps=site.steps,
         container=site.container,
         entry=site.entry,
-        ordinal=[url.start for url in same].index(site.url.start),
-        total=len(same),
+        ordinal=part.ordinal if part else [url.start for url in same].index(site.url.start),
+        total=part.total if part else len(same),
+        setting=part.name if part else None,
         edits=tuple(Edit(edit.start - site.url.start, edit.old, edit.new) for edit in site.url.edits),
     )
 

@@ -107,6 +107,9 @@ def undo_site(body: Body, site: SiteRecord, host: Host) -> tuple[Body, str]:
     if steps is None:
         return body, "it is not there any more"
     text = paths.get(body, steps)
+    if site.setting is not None:
+        restored, why = setting_restored(text, site, host)
+        return (paths.replaced(body, steps, restored), "") if restored != text else (body, why)
     found = urls.occurrences(text, host.name)
     if len(found) != site.total:
         return body, f"it now names the host {len(found)} times and did so {site.total} times"
@@ -117,6 +120,26 @@ def undo_site(body: Body, site: SiteRecord, host: Host) -> tuple[Body, str]:
         return paths.replaced(body, steps, urls.apply_edits(text, urls.inverse(site.edits, url.start))), ""
     except ValueError:
         return body, "its URL is not what the migration made of it"
+
+
+def setting_restored(text: str, site: SiteRecord, host: Host) -> tuple[str, str]:
+    """A string with one setting put back in it; the same string where it is back already, or for the reason that follows."""
+    found = scan.values_of(text, site.setting) if site.setting else ((0, text),)
+    if len(found) != site.total:
+        return text, f"it now has {len(found)} settings {site.setting} and had {site.total}"
+    start, value = found[site.ordinal]
+    if all(value.startswith(edit.old, edit.start) for edit in site.edits if edit.old):
+        return text, ""
+    if not all(_as_written(value, edit, host) for edit in site.edits):
+        return text, "it is not what the migration made of it"
+    return urls.apply_edits(text, [Edit(start + edit.start, edit.new, edit.old) for edit in site.edits]), ""
+
+
+def _as_written(value: str, edit: Edit, host: Host) -> bool:
+    """Whether a setting's value is what its one edit left: `http`, `http://`, `80`, or the host's name alone."""
+    if not edit.new:
+        return edit.start == len(value) and value.lower() == host.name
+    return value.startswith(edit.new) and value[len(edit.new) :] in ("", "://")
 
 
 def where_now(body: Body, site: SiteRecord) -> Steps | None:

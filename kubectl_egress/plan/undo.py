@@ -14,6 +14,7 @@ from kubectl_egress.model import (
     MANAGED_BY_LABEL,
     Action,
     Body,
+    Document,
     Finding,
     Host,
     Plan,
@@ -55,7 +56,7 @@ def plan_undo(
         for workload in survey.workloads
         if (undo := undo_caller(workload, chosen, remaining, survey.config_maps)) is not None
     ]
-    _refuse_clear(undone, chosen)
+    _refuse_clear(undone, chosen, survey)
     steps = [
         step
         for host in sorted(hosts)
@@ -82,21 +83,30 @@ def plan_undo(
     )
 
 
-def _refuse_clear(undone: Sequence[CallerUndo], journals: Sequence[Journal]) -> None:
+def _refuse_clear(undone: Sequence[CallerUndo], journals: Sequence[Journal], survey: Survey) -> None:
     """EgressError where a host would be called in clear that was not before: by a string that was changed, or is new."""
     for undo, journal in itertools.product(undone, journals):
         name, record = journal.host.name, journal.caller(undo.workload)
         before = record.plain if record else 0
         left = any(finding.host == journal.host for finding in undo.left)
         copied = (text for copy in undo.copies if left for _, text in paths.walk_strings(copy))
-        if scan.plain_urls(kinds.pod_template(undo.after) or {}, journal.host) > before or any(
-            not url.encrypted for text in copied for url in urls.occurrences(text, name)
+        if (
+            scan.plain_urls(kinds.pod_template(undo.after) or {}, journal.host) > before
+            or any(not url.encrypted for text in copied for url in urls.occurrences(text, name))
+            or (left and _settings_call(undo, journal.host, survey))
         ):
             raise EgressError(
                 f"{undo.workload.kind.lower()}/{undo.workload.name} was changed since, and would go on calling "
                 f"http://{name}, in clear; nothing was changed",
                 f"write https://{name} there by hand, and run the same command again",
             )
+
+
+def _settings_call(undo: CallerUndo, host: Host, survey: Survey) -> bool:
+    """Whether settings of their own (`API_SCHEME`, `API_HOST`) say a call in clear to the host."""
+    copies = {Ref("ConfigMap", one["metadata"]["namespace"], one["metadata"]["name"]): one for one in undo.copies}
+    found = scan.scan(Document(undo.workload, undo.after), {**survey.config_maps, **copies})
+    return any(site.host.name == host.name and not site.url.encrypted and not scan.is_aside(site) for site in found)
 
 
 def _narrowed(journal: Journal, workloads: frozenset[Ref] | None) -> Journal:

@@ -61,7 +61,8 @@ class InspectRows:
         if self._in_files:
             cells = (*namespace, name, host, _calls(item), _places(item.call_sites), codes)
         else:
-            cells = (*namespace, name, host, str(item.visibility), _calls(item), _fails(item), codes)
+            sight = str(item.visibility) if item.called else ""
+            cells = (*namespace, name, host, sight, _calls(item), _fails(item), codes)
         if not self._wide:
             yield cells
         seen = () if self._in_files else (_wire(item),)
@@ -91,9 +92,11 @@ def _url_and_reason(site: CallSite) -> tuple[str, str]:
 
 
 def _calls(item: InspectItem) -> str:
-    schemes = Counter(site.url.scheme for site in item.call_sites)
+    schemes = Counter(site.url.scheme for site in item.calls)
     if not item.call_sites:
         return "on the wire"
+    if not item.called:
+        return "not called"
     return ",".join(f"{number} {scheme}" for scheme, number in sorted(schemes.items(), reverse=True))
 
 
@@ -174,22 +177,28 @@ def _next(report: InspectReport, options: str) -> str:
 
 
 def _levels(report: InspectReport) -> str:
-    """Of each host the worst that any workload has: it is seen when all its callers are."""
+    """Of each host the worst that any workload has: it is seen when all its callers are; a name that nobody calls is apart."""
+    called = {item.host for item in report.items if item.called}
+    uncalled = len({item.host for item in report.items} - called)
     if report.in_files:
-        return " in files; how well the mesh sees them, only a cluster knows"
+        told = f", {uncalled} of them not called" if uncalled else ""
+        return f" in files{told}; how well the mesh sees them, only a cluster knows"
     order = (Visibility.FULL, Visibility.NAMED, Visibility.OPAQUE, Visibility.UNKNOWN, Visibility.BLOCKED)
     worst: dict[Host, Visibility] = {}
-    for item in report.items:
+    for item in (item for item in report.items if item.called):
         worst[item.host] = max(worst.get(item.host, item.visibility), item.visibility, key=order.index)
     numbers = Counter(worst.values())
     always = (Visibility.OPAQUE, Visibility.NAMED, Visibility.FULL)
     rest = tuple(level for level in (Visibility.BLOCKED, Visibility.UNKNOWN) if numbers[level])
-    return ": " + ", ".join(f"{numbers[level]} {level}" for level in (*always, *rest))
+    apart = [f"{uncalled} not called"] if uncalled else []
+    return ": " + ", ".join([*(f"{numbers[level]} {level}" for level in (*always, *rest)), *apart])
 
 
 def inspect_names(report: InspectReport) -> str:
     """Every workload that calls out, once, as `-o name` has it."""
-    return "".join(f"{name}\n" for name in dict.fromkeys(resource_name(item.workload) for item in report.items))
+    return "".join(
+        f"{name}\n" for name in dict.fromkeys(resource_name(item.workload) for item in report.items if item.called)
+    )
 
 
 def inspect_document(report: InspectReport) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from kubectl_egress.scan.call_sites import (
     REASON_KUBELET,
     REASON_REGISTRY,
     REASON_SERVICE,
+    REASON_SHARED,
     is_aside,
     is_identifier,
     scan,
 )
+from kubectl_egress.scan.files import values_of
+from kubectl_egress.scan.parts import used_by
 from kubectl_egress.scan.plain import plain_urls
 from kubectl_egress.scan.references import config_map_references
 
@@ -21,9 +24,12 @@ __all__ = [
     "REASON_KUBELET",
     "REASON_REGISTRY",
     "REASON_SERVICE",
+    "REASON_SHARED",
     "config_map_references",
     "is_aside",
     "is_identifier",
     "plain_urls",
     "scan",
+    "used_by",
+    "values_of",
 ]

@@ -6,16 +6,18 @@ Everything is read where it stands: a call site's address is the address of the 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kubectl_egress import kinds, paths
-from kubectl_egress.model import Body, CallSite, Document, Ref, Steps, Url
+from kubectl_egress.model import Body, CallSite, Document, Edit, Part, Ref, Steps, Url
 from kubectl_egress.places import KUBELET_PLACES, Forced, Place, matches, strings_at
+from kubectl_egress.scan.files import values_of
 from kubectl_egress.scan.identifiers import REASONS, identifier
 from kubectl_egress.scan.naming import Name, name_of
-from kubectl_egress.scan.settings import Setting, settings_in, split_calls
+from kubectl_egress.scan.parts import Reading, readings, why_not
+from kubectl_egress.scan.settings import Setting, SplitCall
 from kubectl_egress.scan.sign_in import Mappings, beside, stems_of
 from kubectl_egress.scan.strings import Found, Reader
 from kubectl_egress.urls import external, find_urls
@@ -23,7 +25,8 @@ from kubectl_egress.urls import external, find_urls
 REASON_COMMENT = "in a comment"
 REASON_COMPOSED = "composed of several settings: change them by hand"
 REASON_KUBELET = "called by the kubelet, past every sidecar"
-REASON_SPLIT = "said by several settings ({} too): change them by hand"
+REASON_SPLIT = "said by several settings ({} too){}: change them by hand"
+REASON_SHARED = "said by several settings, which another workload reads as well: change them by hand"
 REASON_NO_SCHEME = "a host and a port without a scheme: change it by hand"
 REASON_NO_TEMPLATE = "in no pod template: whatever makes the pods has to be changed"
 REASON_SERVICE = "a Service, by its name and namespace"
@@ -35,11 +38,9 @@ CALLS_ANNOTATION = "egress.kubectl/calls"
 # A proxy of the application's own is no host that it calls: `own-proxy` is about it.
 _PROXY = re.compile(r" (?:https?|all|no|ftp|wss?) proxy $")
 _PROXY_OPTIONS = frozenset({"--proxy", "--preproxy"})
+_COMPOSED = re.compile(r"\$\([^()]{1,300}\)://\$\([^()]{1,300}\)")
 _FARTHEST = 64
 _BETWEEN_ITEMS = re.compile(r"[\s\"',;|]*(?:-[ \t]+)?[\"']?")
-
-# What Istio's injector adds (istio.io/latest/docs/reference/config/annotations, pkg/kube/inject).
-MESH_CONTAINERS = frozenset({"istio-proxy", "istio-init", "istio-validation"})
 
 
 def scan(
@@ -113,17 +114,19 @@ def _sites(workload: Document, config_maps: Mapping[Ref, Body], places: Iterable
     template = kinds.pod_template(workload.body) or {}
     prefix = kinds.template_steps(workload.ref.kind) if template else ()
     reader = Reader(workload.ref, template, config_maps)
-    for steps, container, _ in kinds.containers(template):
-        if container.get("name") not in MESH_CONTAINERS:
-            for found in reader.container((*prefix, *steps), container):
-                yield from _call_sites(workload, found)
-                if found.object != workload.ref:
-                    for group in settings_in(found.text, found.object, found.steps, found.entry):
-                        yield from _split_sites(workload, group, found.container)
-            yield from _split_sites(
-                workload, reader.settings((*prefix, *steps), container), str(container.get("name", ""))
-            )
-            yield from _kubelet_sites(workload, (*prefix, *steps), container)
+    read = readings(workload, reader)
+    for one in read:
+        reasons = [why_not(call, one, read) for call in one.calls]
+        composed = {_composed_of(call) for call, why in zip(one.calls, reasons, strict=True) if not why}
+        for found in one.strings:
+            for site in _call_sites(workload, found):
+                # its settings say the same call, and are what changes
+                again = _COMPOSED.match(found.text, site.url.start) if composed else None
+                if site.reason != REASON_COMPOSED or again is None or again[0] not in composed:
+                    yield site
+        for call, why in zip(one.calls, reasons, strict=True):
+            yield from _split_sites(workload, call, one, why)
+        yield from _kubelet_sites(workload, one.steps, one.container)
     for found, reason in reader.annotations(prefix):
         for site in _call_sites(workload, found):
             yield replace(site, reason=site.reason or reason)
@@ -211,14 +214,42 @@ def _call_site(workload: Document, found: Found, url: Url, reason: str) -> CallS
     )
 
 
-def _split_sites(workload: Document, settings: Iterable[Setting], container: str) -> Iterator[CallSite]:
-    """Calls whose parts stand in several settings: found at the host."""
-    for call in split_calls(settings):
-        found = Found(call.host.object, call.host.steps, call.host.value, container, call.host.entry)
-        reason = identifier(Name(call.host.name), call.url.text)
-        others = ", ".join(name for name in call.names if name != call.host.name)
-        split = REASON_SPLIT.format(others) if others else REASON_NO_SCHEME
-        yield _call_site(workload, found, call.url, reason or split)
+def _composed_of(call: SplitCall) -> str:
+    """How a string begins that Kubernetes composes of the settings of a call."""
+    scheme = next(setting.name for role, setting, _ in call.parts if role == "scheme")
+    return f"$({scheme})://$({call.host.name})"
+
+
+def _split_sites(workload: Document, call: SplitCall, reading: Reading, why: str) -> Iterator[CallSite]:
+    """Calls whose parts stand in several settings: found at each that has to change, or else at the host."""
+    near = beside(Name(call.host.name), reading.sign_in)
+    reason = identifier(Name(call.host.name), call.url.text, sign_in=near) or identifier(
+        Name(f"{call.subject} host"), call.url.text
+    )
+    others = ", ".join(name for name in call.names if name != call.host.name)
+    if call.parts and not (reason or why or call.url.reason):
+        for role, setting, edit in call.parts:
+            yield _part_site(workload, call, reading, role, setting, edit)
+        return
+    split = REASON_SPLIT.format(others, f", {why}" if why else "") if others else REASON_NO_SCHEME
+    found = Found(call.host.object, call.host.steps, call.host.value, reading.name, call.host.entry)
+    yield _call_site(workload, found, call.url, reason or split)
+
+
+def _part_site(
+    workload: Document, call: SplitCall, reading: Reading, role: str, setting: Setting, edit: Edit
+) -> CallSite:
+    start = setting.start
+    url = replace(
+        call.url, start=start, end=start + len(setting.value), edits=(replace(edit, start=start + edit.start),)
+    )
+    found = Found(setting.object, setting.steps, setting.value, reading.name, setting.entry)
+    part = Part(role)
+    if setting.inside:
+        holder = next(one.text for one in reading.strings if (one.object, one.steps) == (setting.object, setting.steps))
+        same = values_of(holder, setting.name)
+        part = Part(role, setting.name, bisect_left(same, (start, "")), len(same))
+    return replace(_call_site(workload, found, url, ""), part=part)
 
 
 def _kubelet_sites(workload: Document, steps: Steps, container: Body) -> Iterator[CallSite]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
-from kubectl_egress.model import Ref, Steps, Url
+from kubectl_egress.model import Edit, Ref, Steps, Url
 from kubectl_egress.scan.naming import Name
 from kubectl_egress.urls import find_urls
 
@@ -24,13 +22,7 @@ _ROLE_OF = {words: role for role, names in ROLES.items() for words in names}
 _SCHEMES = ("https", "http", "wss", "ws")
 _HOST = re.compile(r"[\w.-]*\.[\w.-]*[A-Za-z][\w-]*\.?(?::[0-9]{1,5})?")
 _TRUE = ("true", "1", "yes", "on")
-
-# `key: value`, `key = value`, `"key": "value",` in a line of its own.
-_LINE = re.compile(
-    r"""^(?P<indent>[ \t]*)(?:-[ \t]+)?["']?(?P<key>[\w.-]+)["']?[ \t]*[:=][ \t]*["']?(?P<value>[^\s"',#]*)["']?[ \t]*,?(?:[ \t]+#.*)?[ \t\r]*$""",
-    re.MULTILINE,
-)
-_INDENT = re.compile(r"^[ \t]*(?=[^\s#;])(?P<section>\[[^\]\n]*\])?", re.MULTILINE)
+_TLS_PORT, _CLEAR_PORT = "443", "80"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +35,15 @@ class Setting:
     steps: Steps
     start: int = 0
     entry: str = ""
+    section: str = ""
+    """The key above it, or the section of INI, if it stands in a file."""
+    inside: bool = False
+    """Whether it stands in a file, and is not all of its string."""
+
+    @property
+    def place(self) -> tuple[Ref, Steps, int]:
+        """Where the value stands."""
+        return self.object, self.steps, self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,10 @@ class SplitCall:
     url: Url
     names: tuple[str, ...]
     """The settings, as they are written."""
+    subject: str
+    """What their names have in common, after the section's: `payments api`; empty where they are named `scheme`, `host`."""
+    parts: tuple[tuple[str, Setting, Edit], ...] = ()
+    """Role, setting and edit of all that has to change together; empty where that cannot be said."""
 
 
 def split_calls(settings: Iterable[Setting]) -> Iterator[SplitCall]:
@@ -60,13 +65,13 @@ def split_calls(settings: Iterable[Setting]) -> Iterator[SplitCall]:
 
     Without a scheme, port 443 or `USE_HTTPS` says https. Hosts and ports alone (a database's) say nothing.
     """
-    groups: dict[str, dict[str, Setting]] = {}
+    groups: dict[str, dict[str, list[Setting]]] = {}
     for setting in settings:
         stem, role = _role(setting.name)
-        if role and not (role == "host" and not _HOST.fullmatch(setting.value)):
-            groups.setdefault(stem, {})[role] = setting
-    for group in groups.values():
-        if "host" in group and (call := _call(group)) is not None:
+        if role:
+            groups.setdefault(stem, {}).setdefault(role, []).append(setting)
+    for stem, group in groups.items():
+        if "host" in group and (call := _call(stem, group)) is not None:
             yield call
 
 
@@ -81,12 +86,15 @@ def _role(name: str) -> tuple[str, str]:
     return "", ""
 
 
-def _call(group: Mapping[str, Setting]) -> SplitCall | None:
-    host = group["host"]
+def _call(stem: str, group: Mapping[str, Sequence[Setting]]) -> SplitCall | None:
+    host = next((one for one in reversed(group["host"]) if _HOST.fullmatch(one.value)), None)
+    if host is None:
+        return None
+    last = {role: found[-1] for role, found in group.items()} | {"host": host}
     name, _, own_port = host.value.partition(":")
-    port = own_port or (group["port"].value if "port" in group else "")
-    scheme = group["scheme"].value.lower().removesuffix("://") if "scheme" in group else ""
-    if not scheme and (port == "443" or ("tls" in group and group["tls"].value.lower() in _TRUE)):
+    port = own_port or (last["port"].value if "port" in last else "")
+    scheme = last["scheme"].value.lower().removesuffix("://") if "scheme" in last else ""
+    if not scheme and (port == _TLS_PORT or ("tls" in last and last["tls"].value.lower() in _TRUE)):
         scheme = "https"
     if scheme not in _SCHEMES:
         return None
@@ -94,69 +102,21 @@ def _call(group: Mapping[str, Setting]) -> SplitCall | None:
     if len(found) != 1:
         return None
     url = replace(found[0], start=host.start, end=host.start + len(host.value), edits=())
-    return SplitCall(host, url, tuple(setting.name for setting in group.values()))
+    sure = url.encrypted and "scheme" in last and all(len(each) == 1 for each in group.values())
+    parts = tuple(_parts(last, name, own_port)) if sure else ()
+    subject = " ".join((Name(host.section).words + stem).split())
+    return SplitCall(host, url, tuple(setting.name for setting in last.values()), subject, parts)
 
 
-# ---- inside a file --------------------------------------------------------------------------------------------------
-
-
-def settings_in(text: str, holder: Ref, steps: Steps, entry: str) -> Iterator[list[Setting]]:
-    """The settings in a file's text, those of one object or section together: JSON, YAML, properties, INI."""
-    if "host" not in text.lower() and not any(word in text.lower() for word in ROLES["host"]):
+def _parts(last: Mapping[str, Setting], name: str, own_port: str) -> Iterator[tuple[str, Setting, Edit]]:
+    """What becomes of each setting, if it is sure that these are all; nothing where an own switch or two ports say more."""
+    if "tls" in last or (own_port and "port" in last):
         return
-    if text.lstrip().startswith("{"):
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            found = None
-        if found is not None:
-            yield from _objects(found, text, holder, steps, entry)
-            return
-    yield from _sections(text, holder, steps, entry)
-
-
-def _objects(value: Any, text: str, holder: Ref, steps: Steps, entry: str) -> Iterator[list[Setting]]:
-    """Those of each object of a JSON text; a value stands where its key and it are written together."""
-    spans: dict[tuple[str, str], int] = {
-        (match["key"], match["value"]): match.start("value")
-        for match in re.finditer(r'"(?P<key>[^"\\]*)"\s*:\s*"?(?P<value>[^"\\,}\s]*)', text)
-    }
-    stack = [value]
-    while stack:
-        current = stack.pop()
-        inner = list(current.values()) if isinstance(current, dict) else current if isinstance(current, list) else []
-        stack += reversed(inner)
-        if isinstance(current, dict):
-            found = {key: _plain(one) for key, one in current.items() if isinstance(one, str | int | bool)}
-            yield [
-                Setting(key, one, holder, steps, spans[key, one], entry)
-                for key, one in found.items()
-                if (key, one) in spans
-            ]
-
-
-def _plain(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _sections(text: str, holder: Ref, steps: Steps, entry: str) -> Iterator[list[Setting]]:
-    """Those of each level of indentation, as long as no line stands further to the left; a section of INI ends them all."""
-    open_levels: list[tuple[int, list[Setting]]] = []
-    lines = {match.start(): match for match in _LINE.finditer(text)}
-    for start in _INDENT.finditer(text):
-        depth = start.end() - start.start() if start["section"] is None else 0
-        item = text.startswith("- ", start.end())
-        while open_levels and (
-            open_levels[-1][0] > depth or start["section"] or (item and open_levels[-1][0] >= depth)
-        ):
-            yield open_levels.pop()[1]
-        match = lines.get(start.start())
-        if match is None:
-            continue
-        level = match.start("key") - match.start()
-        if not open_levels or open_levels[-1][0] < level:
-            open_levels.append((level, []))
-        setting = Setting(match["key"], match["value"], holder, steps, match.start("value"), entry)
-        open_levels[-1][1].append(setting)
-    for _, left in open_levels:
-        yield left
+    length = len(last["scheme"].value.lower().removesuffix("://"))
+    scheme = last["scheme"].value[:length]
+    yield "scheme", last["scheme"], Edit(0, scheme, scheme[:-1])
+    if "port" in last and last["port"].value == _TLS_PORT:
+        yield "port", last["port"], Edit(0, _TLS_PORT, _CLEAR_PORT)
+    bare = name.removesuffix(".")
+    if gone := last["host"].value[len(bare) :]:
+        yield "host", last["host"], Edit(len(bare), gone, "")

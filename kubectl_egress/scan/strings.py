@@ -15,6 +15,9 @@ from kubectl_egress.scan.script import line_comments, script_index, shell_commen
 from kubectl_egress.scan.settings import Setting
 from kubectl_egress.scan.sign_in import stems_of
 
+# What Istio's injector adds (istio.io/latest/docs/reference/config/annotations, pkg/kube/inject).
+MESH_CONTAINERS = frozenset({"istio-proxy", "istio-init", "istio-validation"})
+
 _ENVIRONMENT_FIELD: Steps = ("env", "*", "valueFrom", "fieldRef", "fieldPath")
 _PROJECTED_FIELD: Steps = (
     *("spec", "volumes", "*", "projected", "sources", "*"),
