@@ -410,6 +410,10 @@ class Survey:
     """Whether it came from a cluster, so that a missing proxy is a fact and not an omission."""
     policies: tuple[Document, ...] = ()
     """NetworkPolicies of the namespace; read where a guard was asked for."""
+    knative_aliases: bool | None = None
+    """Whether Knative lets its Services have host aliases; None: not read."""
+    readers: Mapping[Ref, tuple[Ref, ...]] = field(default_factory=dict)
+    """By ConfigMap, the workloads whose pods read it, those that were not asked for too."""
     resolved: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Addresses by host name, as the resolver of this machine says, which a pod's may not; what is missing did not resolve."""
 

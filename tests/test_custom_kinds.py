@@ -165,6 +165,16 @@ def test_a_template_that_a_rollout_borrows_is_not_waited_for() -> None:
     assert one.object == Ref("Rollout", NAMESPACE, "shop")
 
 
+@pytest.mark.parametrize(("aliases", "severities"), [(True, []), (False, [Severity.BLOCK]), (None, [Severity.WARN])])
+def test_knative_has_to_allow_host_aliases(aliases: bool | None, severities: list[Severity]) -> None:
+    survey, sites = survey_of(service(), deployment("web", env={"API": URL}), live=True, knative_aliases=aliases)
+    found = [one for one in check(survey, sites, None) if one.code == "fails-open"]
+    assert [one.severity for one in found] == severities
+    assert all(one.workload == Ref("Service", NAMESPACE, "shop") for one in found)
+    assert all("kubernetes.podspec-hostaliases" in one.remedy for one in found)
+    assert [one for one in check(survey, sites, None, fail_open=True) if one.code == "fails-open"] == []
+
+
 # ---- when a rollout is done -----------------------------------------------------------------------------------------
 
 UP = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "readyReplicas": 2, "updatedReadyReplicas": 2}

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from kubectl_egress.cluster import owners, projection
 from kubectl_egress.findings import check
 from kubectl_egress.findings.ownership import owner_of
-from kubectl_egress.model import Finding
-from tests.build import NAMESPACE, config_map
+from kubectl_egress.model import Finding, Ref, Severity
+from tests.build import NAMESPACE, config_map, container, deployment, document, pod, pod_template
 from tests.build_mesh import survey_of
 from tests.findings_cases import owned
 
@@ -85,3 +86,45 @@ def test_kustomize_says_where_the_manifest_is() -> None:
     assert "(base/shop.yaml of https://git.example.com/shop)" in found.remedy
     (found,) = findings(owned(FLUX, {"config.kubernetes.io/origin": "path: base/shop.yaml\n"}))
     assert "(base/shop.yaml)" in found.remedy
+
+
+# ---- who else reads it ----------------------------------------------------------------------------------------------
+
+READS = [{"name": "API", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "url"}}}]
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ([], ""),
+        (["app"], ""),
+        (["app", "b"], "deployment/b too"),
+        (["a", "b", "c", "d", "e"], "deployment/a, deployment/b, deployment/c and 2 more too"),
+    ],
+)
+def test_who_else_reads_a_config_map_is_said_and_stops_nothing(others: list[str], told: str) -> None:
+    settings = config_map("settings", {"url": "https://httpbin.org/get"})
+    readers = {Ref("ConfigMap", NAMESPACE, "settings"): tuple(Ref("Deployment", NAMESPACE, name) for name in others)}
+    survey, sites = survey_of(deployment("app", env=READS), maps=[settings], live=True, readers=readers)
+    found = [one for one in check(survey, sites, None) if one.code == "shared-source"]
+    assert [(told in one.message, one.severity, one.object and one.object.name) for one in found] == (
+        [(True, Severity.INFO, "settings")] if told else []
+    )
+
+
+def test_readers_are_known_by_their_pods_and_by_their_templates() -> None:
+    volumes = [{"name": "v", "configMap": {"name": "settings"}}, {"name": "e"}]
+    mounted = pod("other-1", template=pod_template("other", volumes=volumes))
+    kept = projection.pod(mounted)
+    assert kept["configMaps"] == ("settings",)
+    assert "volumes" not in kept["spec"]
+    found = owners.readers(
+        {
+            Ref("Deployment", NAMESPACE, "other"): [kept],
+            Ref("Deployment", NAMESPACE, "none"): [projection.pod(pod("x"))],
+        },
+        [document(deployment("app", env=READS)), document(deployment("web", containers=[container(env=READS)]))],
+    )
+    assert {key.name: [one.name for one in refs] for key, refs in found.items()} == {
+        "settings": ["app", "other", "web"]
+    }

@@ -10,7 +10,7 @@ import pytest
 from kubectl_egress.kinds import KINDS
 from kubectl_egress.model import Body, CallSite, Ref
 from kubectl_egress.paths import get, kubectl_path
-from kubectl_egress.places import parse_place
+from kubectl_egress.places import CONTAINER_PLACES, Place, parse_place
 from kubectl_egress.scan import REASON_COMMENT, REASON_COMPOSED, REASON_KUBELET, config_map_references, scan
 from kubectl_egress.scan.call_sites import REASON_NO_TEMPLATE
 from kubectl_egress.scan.script import shell_comments
@@ -72,6 +72,22 @@ def test_own_strings_of_every_container() -> None:
         (f"app{TEMPLATE}.args[1]", "http://other.example.com", ""),
         ("app.spec.template.spec.containers[2].lifecycle.preStop.exec.command[1]", "wss://c.example.com", ""),
     ]
+
+
+@pytest.mark.parametrize("place", CONTAINER_PLACES, ids=lambda place: kubectl_path(place.pattern))
+@pytest.mark.parametrize(
+    ("field", "more"), [("containers", {}), ("initContainers", {}), ("initContainers", {"restartPolicy": "Always"})]
+)
+def test_every_place_of_every_container(place: Place, field: str, more: dict[str, Any]) -> None:
+    value: Any = URL
+    for step in reversed(place.pattern):
+        value = [value] if step == "*" else {step: value}
+    template: dict[str, Any] = {field: [{"name": "it", "image": "x", **more, **value}]}
+    body = deployment(**template)
+    (site,) = calls(body)
+    assert get(body, site.steps) == URL
+    assert (site.steps[:5], site.container) == (("spec", "template", "spec", field, 0), "it")
+    assert site.rewritable
 
 
 def test_file_and_line_are_the_workload_s() -> None:

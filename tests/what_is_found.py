@@ -12,6 +12,33 @@ from kubectl_egress.scan.call_sites import CALLS_ANNOTATION
 from kubectl_egress.scan.identifiers import RULES
 from kubectl_egress.scan.parts import OWN_WORDS
 from kubectl_egress.scan.settings import ROLES
+from kubectl_egress.urls import apply_edits, find_urls, shown
+
+# What may stand in a string; the page says what is found there, as the scanner itself does.
+FORMS: tuple[tuple[str, str], ...] = (
+    ("a URL", "https://api.example.com/v1?a=b#c"),
+    ("upper case", "HTTPS://API.Example.com/V1"),
+    ("port 443", "https://api.example.com:443/v1"),
+    ("another port", "https://api.example.com:8443/v1"),
+    ("user info", "https://bob:secret@api.example.com/v1"),
+    ("a token in the query", "https://api.example.com/v1?token=secret"),
+    ("WebSocket", "wss://api.example.com/feed"),
+    ("a final dot", "https://api.example.com./v1"),
+    ("an international name", "https://bücher.example/v1"),
+    ("percent-encoding in the name", "https://api%2Eexample.com/v1"),
+    ("several in one string", "https://a.example.com,https://b.example.com/x;https://c.example.com"),
+    ("a URL in another's query", "https://a.example.com/?next=https://b.example.com/"),
+    ("in a sentence", "see (https://api.example.com/v1)."),
+    ("in JSON, slashes escaped", '{"url":"https:\\/\\/api.example.com\\/v1"}'),
+    ("in Java properties, colons escaped", "url=https\\://api.example.com\\:443/v1"),
+    ("a default of a shell", "${API:-https://api.example.com/v1}"),
+    ("a path known at run time", "https://api.example.com/$PATH"),
+    ("a port known at run time", "https://api.example.com:$PORT/v1"),
+    ("a host known at run time", "https://$HOST/v1"),
+    ("another name that begins alike", "https://api.example.com.evil.example/v1"),
+    ("another scheme", "git+https://api.example.com/v1"),
+    ("in clear already", "http://api.example.com/v1"),
+)
 
 INTRODUCTION = f"""# What is found, and what is left alone
 
@@ -26,7 +53,7 @@ its pod template (`*` for every host).
 
 def page() -> str:
     """The whole page."""
-    return "\n".join((INTRODUCTION, *_kinds(), *_places(), *_none(), *_inside(), _REST))
+    return "\n".join((INTRODUCTION, *_kinds(), *_places(), *_forms(), *_none(), *_inside(), _REST))
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
@@ -51,9 +78,9 @@ def _places() -> Iterator[str]:
     ]
     yield from _table(("what", "where"), patterns)
     yield (
-        "`$(VAR)` is resolved as Kubernetes does. ConfigMaps are read where a container names them: `envFrom` with its prefix, "
-        "`configMapKeyRef`, volumes and projected volumes with `items` and `subPath`. Secrets are not read; a setting that is "
-        "named like a URL and stands in one is told. Comments of scripts and files are no calls; the text of a "
+        "`$(VAR)` is resolved as Kubernetes does, chains of them too; a URL that is composed of several is told. ConfigMaps are read where a container names them: `envFrom` with its prefix, "
+        "`configMapKeyRef`, volumes and projected volumes with `items` and `subPath`. Secrets are not read; that one "
+        "gives a container all its keys, or a variable that is named like a URL, is told. Comments of scripts and files are no calls; the text of a "
         "here-document is a file's.\n"
     )
     yield "Annotations of the pod template count where a container reads them by the downward API, and these:\n"
@@ -67,6 +94,24 @@ def _places() -> Iterator[str]:
         "workload) for another call; and where the names do not tell it from the application's own address: no name in common, that "
         f"of the workload, the container or the image, or one of these words: {', '.join(sorted(OWN_WORDS))}.\n"
     )
+
+
+def _forms() -> Iterator[str]:
+    yield "## What counts as a URL\n"
+    yield "Wherever it stands in a string; host and port have to be said exactly, and credentials are never shown:\n"
+    rows = ((form, f"`{shown(text)}`", _found(text), _becomes(text)) for form, text in FORMS)
+    yield from _table(("form", "text", "hosts", "becomes"), rows)
+
+
+def _found(text: str) -> str:
+    return ", ".join(f"`{url.host}`" for url in find_urls(text)) or "none"
+
+
+def _becomes(text: str) -> str:
+    urls = find_urls(text)
+    changed = apply_edits(text, [edit for url in urls if not url.reason for edit in url.edits])
+    reasons = "; ".join(dict.fromkeys(url.reason for url in urls if url.reason))
+    return reasons or (f"`{shown(changed)}`" if changed != text else "the same")
 
 
 def _none() -> Iterator[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from kubectl_egress.model import DNS_AUTO_ALLOCATE, DNS_CAPTURE, Body
+from kubectl_egress.scan import config_map_references
 
 # A field, and the fields below it that are kept; None keeps the whole value. Lists: of each of their entries.
 Fields = Mapping[str, "Fields | None"]
@@ -59,9 +61,18 @@ def projected(value: Any, fields: Fields | None) -> Any:
     return {key: projected(value[key], below) for key, below in fields.items() if key in value}
 
 
+CONFIG_MAPS = "configMaps"
+"""Where a pod, as it is kept, has the names of the ConfigMaps that it reads; none of its own fields."""
+# What every pod reads, and nobody changes.
+_EVERYBODYS = frozenset({"kube-root-ca.crt", "istio-ca-root-cert"})
+
+
 def pod(body: Body) -> Body:
-    """A pod with the fields that are read."""
-    found: Body = projected(body, POD)
+    """A pod with the fields that are read, and the names of the ConfigMaps that it reads."""
+    found: dict[str, Any] = projected(body, POD)
+    names = {name for _, name in config_map_references(body)} - _EVERYBODYS
+    if names:
+        found[CONFIG_MAPS] = tuple(map(sys.intern, sorted(names)))
     spec = found.get("spec") or {}
     for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
         _keep_proxy_settings(container)

@@ -22,6 +22,7 @@ from kubectl_egress.cluster.resources import MESH_GROUP, ApiResource
 from kubectl_egress.cluster.settings import REVISION_LABEL, SYSTEM_NAMESPACE, config_map_names, mesh_settings
 from kubectl_egress.errors import EgressError, ForbiddenError, NotFoundError
 from kubectl_egress.journal import JOURNAL_LABEL, from_config_map
+from kubectl_egress.kinds import KNATIVE
 from kubectl_egress.model import MANAGED_BY, MANAGED_BY_LABEL, Body, Denied, Document, MeshSettings, Ref
 from kubectl_egress.scan import config_map_references
 
@@ -75,6 +76,24 @@ def _is_journal(body: Body) -> bool:
 
 def _labels(body: Body) -> Mapping[str, str]:
     return body["metadata"].get("labels") or {}
+
+
+# knative/serving pkg/apis/config/features.go: disabled unless this says otherwise.
+_KNATIVE_FEATURES = Ref("ConfigMap", "knative-serving", "config-features", "v1")
+_KNATIVE_ALIASES = "kubernetes.podspec-hostaliases"
+
+
+def knative_aliases(cluster: Cluster, workloads: Iterable[Document]) -> bool | None:
+    """Whether Knative lets its Services have host aliases; None where there are none, or where that may not be read."""
+    if not any(one.ref.kind == KNATIVE.kind and one.ref.api_version == KNATIVE.api_version for one in workloads):
+        return None
+    try:
+        features = cluster.get(_KNATIVE_FEATURES).get("data") or {}
+    except NotFoundError:
+        return False
+    except ForbiddenError:
+        return None
+    return str(features.get(_KNATIVE_ALIASES, "")).lower() in ("enabled", "allowed")
 
 
 def services_of(cluster: Cluster, namespace: str, names: Iterable[str]) -> tuple[Document, ...]:

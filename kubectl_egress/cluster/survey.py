@@ -15,6 +15,7 @@ from kubectl_egress.cluster.resources import ApiResource
 from kubectl_egress.cluster.surroundings import (
     config_maps_of,
     journals_and_others,
+    knative_aliases,
     mesh_of,
     namespaces_of,
     recorded_besides,
@@ -92,6 +93,8 @@ def assembled(cluster: Cluster, found: Found, namespace: str, asking: Asking | N
         proxies=_proxies(cluster, workloads, asking) if asking else {},
         denied=(*found.denied, *besides.denied),
         live=True,
+        knative_aliases=knative_aliases(cluster, found.workloads),
+        readers=owners.readers(grouped, found.workloads),
     )
 
 

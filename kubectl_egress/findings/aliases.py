@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from kubectl_egress import mesh, paths
+from kubectl_egress import kinds, mesh, paths
 from kubectl_egress.findings.guarding import ENFORCED, useless
 from kubectl_egress.findings.scope import Caller, Found, Scope
 from kubectl_egress.findings.settings import command_lines, has_option
@@ -109,6 +109,9 @@ def fails_open(scope: Scope) -> Iterator[Found]:
             else replace(found, remedy=f"{ENFORCED}: try it, as docs/guard.md says", severity=Severity.WARN)
         )
     yield from useless(scope)
+    for caller in () if scope.fail_open or scope.survey.knative_aliases else scope.callers:
+        if kinds.row_of(caller.workload.document.body) is kinds.KNATIVE:
+            yield _knative(scope, caller)
 
 
 def _past_the_alias(scope: Scope) -> Iterator[Found]:
@@ -125,6 +128,24 @@ def _past_the_alias(scope: Scope) -> Iterator[Found]:
     for caller in scope.callers:
         for host in caller.hosts:
             yield from _own_resolver(scope, caller, host)
+
+
+def _knative(scope: Scope, caller: Caller) -> Found:
+    """Knative's webhook refuses hostAliases unless a feature flag is set (knative.dev/docs/serving/configuration/feature-flags)."""
+    refused = scope.survey.knative_aliases is False
+    allowed = (
+        "kubectl patch configmap config-features -n knative-serving --type=merge "
+        """-p '{"data":{"kubernetes.podspec-hostaliases":"enabled"}}' allows it; or migrate with --fail-open, without the alias"""
+    )
+    return Found(
+        "Knative refuses host aliases, as it does unless kubernetes.podspec-hostaliases is enabled"
+        if refused
+        else "Knative refuses host aliases unless kubernetes.podspec-hostaliases is enabled, and whether it is was not read",
+        allowed,
+        caller.ref,
+        steps=caller.template_steps("spec"),
+        severity=None if refused else Severity.WARN,
+    )
 
 
 def _own_resolver(scope: Scope, caller: Caller, host: Host) -> Iterator[Found]:

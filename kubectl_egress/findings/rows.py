@@ -164,11 +164,12 @@ ROWS = (
         "fails-open",
         BLOCK,
         "it cannot be had that nothing leaves in clear without the sidecar",
-        "The host is a wildcard, which no hosts file knows, the mesh resolves unknown hosts itself (ALLOW_ANY_DYNAMIC_DNS), or "
-        "a command does (curl --resolve, --connect-to, --doh-url).",
+        "The host is a wildcard, which no hosts file knows, the mesh resolves unknown hosts itself (ALLOW_ANY_DYNAMIC_DNS), "
+        "a command does (curl --resolve, --connect-to, --doh-url), or Knative refuses hostAliases (its feature "
+        "kubernetes.podspec-hostaliases; where that could not be read, it only warns).",
         "A migration fails closed because the application's own resolver leads nowhere. Where it does not, a pod without its "
         "sidecar sends in clear.",
-        "Migrate the hosts by name; or accept it by name, with --fail-open. With --guard, a NetworkPolicy keeps the pods from "
+        "Migrate the hosts by name, enable Knative's feature; or accept it by name, with --fail-open. With --guard, a NetworkPolicy keeps the pods from "
         "port 80 outside the cluster, unless another policy lets them go there.",
         aliases.fails_open,
     ),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from kubectl_egress import kinds, paths, urls
 from kubectl_egress.findings import rewriting
 from kubectl_egress.findings.scope import Found, Scope, by_caller, title
-from kubectl_egress.model import Ref, Severity
+from kubectl_egress.model import Body, Ref, Severity, Steps, Workload
 from kubectl_egress.places import matches
 from kubectl_egress.scan import is_identifier
 from kubectl_egress.scan.call_sites import CALLS_ANNOTATION
@@ -30,6 +30,7 @@ def secret_sources(scope: Scope) -> Iterator[Found]:
         template = kinds.pod_template(workload.document.body) or {}
         prefix = kinds.template_steps(workload.ref.kind) if template else ()
         for steps, container, _ in kinds.containers(template):
+            yield from _secret_environments(workload, (*prefix, *steps), container)
             for inner, source in matches(container, ("env", "*", "valueFrom", "secretKeyRef")):
                 name = str(container["env"][inner[1]].get("name", ""))
                 if isinstance(source, Mapping) and _LEADS.search(Name(name).words):
@@ -42,6 +43,21 @@ def secret_sources(scope: Scope) -> Iterator[Found]:
                         steps=(*prefix, *steps, *inner),
                         severity=Severity.INFO,
                     )
+
+
+def _secret_environments(workload: Workload, steps: Steps, container: Body) -> Iterator[Found]:
+    """Secrets whose every key is a variable."""
+    for inner, source in matches(container, ("envFrom", "*", "secretRef")):
+        if isinstance(source, Mapping):
+            yield Found(
+                f"all variables that container {container.get('name')} has from Secret {source.get('name')} (envFrom) are not read: "
+                "whether one is a URL is unknown",
+                "look at it; a URL in it stays as it is",
+                workload.ref,
+                object=Ref("Secret", workload.ref.namespace, str(source.get("name")), "v1"),
+                steps=(*steps, *inner),
+                severity=Severity.INFO,
+            )
 
 
 def looks_like_identifier(scope: Scope) -> Iterator[Found]:

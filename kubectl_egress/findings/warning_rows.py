@@ -55,8 +55,9 @@ WARNING_ROWS = (
     Row(
         "shared-source",
         WARN,
-        "another workload reads the URL from the same Secret",
-        "The URL stands in a Secret that pods of another workload read too. (ConfigMaps are copied; Secrets never are.)",
+        "another workload reads the URL from the same object",
+        "The URL stands in a Secret that pods of another workload read too. Of a ConfigMap it only informs, and names workloads "
+        "that were not asked for, too: ConfigMaps are copied, Secrets never are.",
         "If the Secret is changed, the other workload reads http:// as well, without having been looked at.",
         "Migrate both together, or give each of them a Secret of its own.",
         warnings.shared_source,

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from kubectl_egress import kinds, mesh, paths, urls
 from kubectl_egress.findings.scope import Caller, Found, Scope, title
-from kubectl_egress.model import Body, Host, Ref
+from kubectl_egress.model import Body, Host, Ref, Severity
 from kubectl_egress.scan import is_aside
 
 _USER_INFO = re.compile(r"//[^/@?#]*@")
+_SHOWN = 3
 _AMBIENT = "istio.io/dataplane-mode"
 
 
@@ -48,7 +49,8 @@ def _ours(scope: Scope, workload: Ref, host: Host) -> bool:
 
 
 def shared_source(scope: Scope) -> Iterator[Found]:
-    """Secrets with a URL of the host that workloads read which are not among the callers."""
+    """Secrets with a URL of the host that workloads read which are not among the callers; and who else reads its ConfigMaps."""
+    yield from _config_map_readers(scope)
     readers = {one.ref: _secrets(kinds.pod_template(one.document.body) or {}) for one in scope.survey.workloads}
     for caller in scope.callers:
         for site in caller.sites:
@@ -67,6 +69,30 @@ def shared_source(scope: Scope) -> Iterator[Found]:
                     site.object,
                     site.steps,
                 )
+
+
+def _config_map_readers(scope: Scope) -> Iterator[Found]:
+    """ConfigMaps that others read as well: they are copied, so that those go on as they are."""
+    told: set[tuple[Ref, Ref]] = set()
+    callers = {caller.ref for caller in scope.callers}
+    for caller in scope.callers:
+        for site in caller.sites:
+            hosts = scope.called(site) if site.rewritable and site.url.encrypted else ()
+            others = [ref for ref in scope.survey.readers.get(site.object, ()) if ref not in callers]
+            if not (hosts and others) or (caller.ref, site.object) in told:
+                continue
+            told.add((caller.ref, site.object))
+            shown = ", ".join(f"{ref.kind.lower()}/{ref.name}" for ref in others[:_SHOWN])
+            shown += f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+            yield Found(
+                f"{title(site.object)} is read by {shown} too",
+                "nothing to do: a migration reads a copy of it, and those go on with the original, on https",
+                caller.ref,
+                hosts[0],
+                site.object,
+                site.steps,
+                Severity.INFO,
+            )
 
 
 def _secrets(template: Body) -> set[str]:

@@ -7,6 +7,7 @@ from kubectl_egress.kinds.status import Hold
 from kubectl_egress.kinds.table import (
     CUSTOM_KINDS,
     KINDS,
+    KNATIVE,
     KindRow,
     containers,
     named,
@@ -21,6 +22,7 @@ from kubectl_egress.kinds.table import (
 __all__ = [
     "CUSTOM_KINDS",
     "KINDS",
+    "KNATIVE",
     "Hold",
     "KindRow",
     "containers",

@@ -52,12 +52,16 @@ KINDS = (
     KindRow("CronJob", "batch/v1", "cronjobs", ("cj",), ("spec", "jobTemplate", "spec", "template")),
 )
 
+# knative/serving pkg/apis/serving/v1: each new template makes a Revision, that a Deployment, that the pods.
+KNATIVE = KindRow(
+    "Service", "serving.knative.dev/v1", "services", ("kservice", "ksvc"), ("spec", "template"), rolls=True
+)
+
 # Those of others' resource definitions; they are looked for where the cluster serves their group.
 CUSTOM_KINDS = (
     # argo-rollouts pkg/apis/rollouts/v1alpha1. Without a template where spec.workloadRef leads to a Deployment's.
     KindRow("Rollout", "argoproj.io/v1alpha1", "rollouts", ("ro",), ("spec", "template"), rolls=True),
-    # knative/serving pkg/apis/serving/v1: each new template makes a Revision, that a Deployment, that the pods.
-    KindRow("Service", "serving.knative.dev/v1", "services", ("kservice", "ksvc"), ("spec", "template"), rolls=True),
+    KNATIVE,
     # openkruise/kruise apis/apps
     KindRow("CloneSet", "apps.kruise.io/v1alpha1", "clonesets", ("clone",), ("spec", "template"), rolls=True),
     KindRow("StatefulSet", "apps.kruise.io/v1beta1", "statefulsets", ("asts",), ("spec", "template"), rolls=True),
