@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -265,3 +266,59 @@ def test_a_finding_has_the_line_of_what_it_was_read_from(capsys: Capture, tmp_pa
     cli.main(["inspect", "-f", path, "-o", "json"])
     finding = json.loads(capsys.readouterr().out)["items"][0]["findings"][0]
     assert [(one["value"], one["line"]) for one in finding["evidence"]] == [("80", 10)]
+
+
+# ---- a repository of manifests --------------------------------------------------------------------------------------
+
+SETTINGS = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data:
+  app.properties: |
+    # the partner's
+    pay.scheme=https
+    pay.host=pay.example.com
+
+    url=https://api.example.com:8443/v1
+  issuer: https://idp.example.com/
+"""
+READER = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  template:
+    spec:
+      containers:
+      - name: shop
+        envFrom: [secretRef: {name: all}]
+        volumeMounts: [{name: v, mountPath: /etc/x}]
+      volumes:
+      - {name: v, configMap: {name: settings}}
+"""
+
+
+def test_workload_and_config_map_in_two_files_of_two_directories(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "settings.yaml").write_text(SETTINGS)
+    (tmp_path / "deep" / "shop.yaml").write_text(READER)
+
+    def said(output: str) -> str:
+        assert cli.main(["inspect", "-f", str(tmp_path), "-R", "-o", output]) == 0
+        return capsys.readouterr().out.replace(f"{tmp_path}/", "")
+
+    sites = [site for item in json.loads(said("json"))["items"] for site in item["callSites"]]
+    assert [(site["url"], site["file"], site["line"]) for site in sites] == [
+        ("https://pay.example.com/", "settings.yaml", 7),
+        ("https://api.example.com:8443/v1", "settings.yaml", 10),
+        ("https://idp.example.com/", "settings.yaml", 11),
+    ]
+    places = [("settings.yaml", 10), ("settings.yaml", 11), ("deep/shop.yaml", 9)]
+    results = json.loads(said("sarif"))["runs"][0]["results"]
+    locations = [one["locations"][0]["physicalLocation"] for one in results]
+    assert [(one["artifactLocation"]["uri"].lstrip("/"), one["region"]["startLine"]) for one in locations] == places
+    commands = said("github").splitlines()
+    assert [tuple(re.findall("file=(.*?),line=(\\d+)", line)[0]) for line in commands] == [
+        (file, str(line)) for file, line in places
+    ]

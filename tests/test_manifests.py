@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubectl_egress.errors import ManifestError
-from kubectl_egress.manifests import add, dump, insert_host_alias, lines, parse, splice
+from kubectl_egress.manifests import add, dump, insert_host_alias, lines, lines_at, parse, splice
 from kubectl_egress.model import Body, Edit, Ref, Steps
 from kubectl_egress.paths import walk_strings
 from kubectl_egress.urls import find_urls
@@ -289,6 +289,31 @@ def test_lines() -> None:
     text = f"# c\n{HEAD}  x: y\n---\n{HEAD}  z: |\n    a\n"
     addresses: list[tuple[int, Steps]] = [(0, ("data", "x")), (1, ("data", "z")), (0, ("nothing",)), (7, ())]
     assert lines(text, addresses) == {addresses[0]: 6, addresses[1]: 12}
+
+
+def test_the_lines_of_what_stands_in_a_value() -> None:
+    values = (
+        "  plain: https://a.x",
+        "  block: |2",
+        "    # one",
+        "",
+        "    url=https://b.x",
+        "  folded: >-",
+        "    https://c.x",
+        "    https://d.x",
+        '  quoted: "https://e.x',
+        '    https://f.x"',
+        '  escaped: "a\\nhttps://g.x"',
+    )
+    text = "\n".join(("apiVersion: x", "kind: CustomResourceDefinition", "---", HEAD + values[0], *values[1:], ""))
+    (only,) = parse(text, "")
+    names = [(key, name) for key, value in only.body["data"].items() for name in "abcdefg" if f"//{name}." in value]
+    places: list[tuple[int, Steps, int]] = [
+        (only.index, ("data", key), only.body["data"][key].index(f"https://{name}.x")) for key, name in names
+    ]
+    found = lines_at(text, places)
+    assert [text.splitlines()[found[place] - 1] for place in places] == [line for line in values if "//" in line]
+    assert lines_at(text, [(1, ("gone",), 0), (7, (), 0)]) == {}
 
 
 # ---- host aliases ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from kubectl_egress.errors import EgressError, UsageError
 if TYPE_CHECKING:
     from kubectl_egress.cluster.survey import Asking
     from kubectl_egress.journal import Journal
-    from kubectl_egress.model import CallSite, Document, Evidence, Finding, Ref, Spot, Steps, Survey
+    from kubectl_egress.model import CallSite, Document, Evidence, Finding, Host, Ref, Spot, Steps, Survey
     from kubectl_egress.places import Forced, Place
 
 MESH_KINDS = ("ServiceEntry", "DestinationRule", "VirtualService", "Sidecar", "EnvoyFilter")
@@ -215,7 +215,8 @@ def findings_with_lines(
     from kubectl_egress import manifests
 
     held = {placed(document, namespace).ref: document for document in documents}
-    known = {(site.object, site.steps): (site.file, site.line) for site in sites}
+    known = {(site.object, site.steps): (site.file, site.line) for site in reversed(sites)}
+    by_host = {(site.object, site.steps, site.server): (site.file, site.line) for site in reversed(sites)}
     wanted: dict[str, set[tuple[int, Steps]]] = {}
     for one in (one for finding in findings for one in finding.evidence):
         document = held.get(one.object)
@@ -223,15 +224,19 @@ def findings_with_lines(
             wanted.setdefault(document.file, set()).add((document.index, one.steps))
     lines = {file: manifests.lines(texts[file], found) for file, found in wanted.items()}
 
-    def located(one: Evidence) -> Evidence:
+    def located(one: Evidence, host: Host | None) -> Evidence:
         document = held.get(one.object)
         file, line = known.get((one.object, one.steps), ("", 0))
+        if host is not None:
+            file, line = by_host.get((one.object, one.steps, host), (file, line))
         if document and not file:
             file = document.file
             line = lines.get(file, {}).get((document.index, one.steps), document.line)
         return replace(one, file=file, line=line)
 
-    return tuple(replace(finding, evidence=tuple(located(one) for one in finding.evidence)) for finding in findings)
+    return tuple(
+        replace(finding, evidence=tuple(located(one, finding.host) for one in finding.evidence)) for finding in findings
+    )
 
 
 def _keys(document: Document) -> Iterator[tuple[Ref, str, int]]:
@@ -250,7 +255,7 @@ def _spot(site: CallSite, held: Mapping[tuple[Ref, str, int], Document]) -> Spot
 
 
 def _address(spot: Spot, site: CallSite) -> tuple[int, Steps, int]:
-    return spot.document, spot.steps, spot.shift + site.url.start if spot.document < 0 else 0
+    return spot.document, spot.steps, spot.shift + site.url.start
 
 
 def _lines_of(
@@ -259,9 +264,8 @@ def _lines_of(
     from kubectl_egress import manifests
 
     mine = [_address(spot, site) for spot, site in zip(spots, sites, strict=True) if spot and spot.file == file]
-    found = manifests.lines(text, [one[:2] for one in mine if one[0] >= 0]) if any(one[0] >= 0 for one in mine) else {}
-    whole = {one: text.count("\n", 0, one[2]) + 1 for one in mine if one[0] < 0}
-    return {(*address, 0): line for address, line in found.items()} | whole
+    found = manifests.lines_at(text, inside) if (inside := [one for one in mine if one[0] >= 0]) else {}
+    return found | {one: text.count("\n", 0, one[2]) + 1 for one in mine if one[0] < 0}
 
 
 def again(selection: Selection, files: Files, namespace: str = "") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from kubectl_egress import kinds, paths, urls
 from kubectl_egress.findings import rewriting
 from kubectl_egress.findings.scope import Found, Scope, by_caller, title
-from kubectl_egress.model import Body, Ref, Severity, Steps, Workload
+from kubectl_egress.model import Body, Severity, Steps, Workload
 from kubectl_egress.places import matches
 from kubectl_egress.scan import is_identifier
 from kubectl_egress.scan.call_sites import CALLS_ANNOTATION
@@ -39,7 +39,6 @@ def secret_sources(scope: Scope) -> Iterator[Found]:
                         f"{source.get('key')}), which is not read: what it calls is unknown",
                         "look at it; a URL in it stays as it is",
                         workload.ref,
-                        object=Ref("Secret", workload.ref.namespace, str(source.get("name")), "v1"),
                         steps=(*prefix, *steps, *inner),
                         severity=Severity.INFO,
                     )
@@ -54,7 +53,6 @@ def _secret_environments(workload: Workload, steps: Steps, container: Body) -> I
                 "whether one is a URL is unknown",
                 "look at it; a URL in it stays as it is",
                 workload.ref,
-                object=Ref("Secret", workload.ref.namespace, str(source.get("name")), "v1"),
                 steps=(*steps, *inner),
                 severity=Severity.INFO,
             )

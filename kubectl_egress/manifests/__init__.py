@@ -10,7 +10,7 @@ from kubectl_egress.manifests.adding import add
 from kubectl_egress.manifests.host_aliases import insert_host_alias
 from kubectl_egress.manifests.kustomize import FILE_NAMES, WHOLE_FILE, Kustomization, add_resource, read_kustomization
 from kubectl_egress.manifests.provenance import generated_by
-from kubectl_egress.manifests.reading import lines, parse, value
+from kubectl_egress.manifests.reading import lines, lines_at, parse, value
 from kubectl_egress.manifests.splicing import splice
 from kubectl_egress.manifests.writing import dump
 
@@ -24,6 +24,7 @@ __all__ = [
     "generated_by",
     "insert_host_alias",
     "lines",
+    "lines_at",
     "parse",
     "read_kustomization",
     "splice",

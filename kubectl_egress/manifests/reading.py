@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from kubectl_egress.manifests.nodes import compose, descend, objects_of
-from kubectl_egress.manifests.values import Values
+from yaml.nodes import ScalarNode
+
+from kubectl_egress.manifests.nodes import Node, compose, descend, objects_of
+from kubectl_egress.manifests.scalars import runs
+from kubectl_egress.manifests.values import Values, scalar_value
 from kubectl_egress.model import Document, Ref, Steps
 
 # At the beginning of a line it always parts two documents (YAML 1.1, 9.2), inside a block scalar too.
@@ -76,3 +80,34 @@ def lines(text: str, addresses: Iterable[tuple[int, Steps]]) -> dict[tuple[int, 
     objects = list(objects_of(compose(_without_definitions(text), "")))
     found = ((address, descend(objects, *address)) for address in addresses)
     return {address: node.start_mark.line + 1 for address, node in found if node is not None}
+
+
+def lines_at(text: str, places: Iterable[tuple[int, Steps, int]]) -> dict[tuple[int, Steps, int], int]:
+    """The line, from 1, of each offset in a value (document index, steps, offset); where folding hides it, the value's first."""
+    plain = _without_definitions(text)
+    objects = list(objects_of(compose(plain, "")))
+    found: dict[tuple[int, Steps], list[int]] = {}
+    for index, steps, offset in places:
+        found.setdefault((index, steps), []).append(offset)
+    lines_of: dict[tuple[int, Steps, int], int] = {}
+    for address, offsets in found.items():
+        node = descend(objects, *address)
+        if node is not None:
+            lines_of |= {(*address, offset): line for offset, line in _lines_in(node, plain, sorted(set(offsets)))}
+    return lines_of
+
+
+def _lines_in(node: Node, text: str, offsets: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Each offset, in order, with its line."""
+    line, start, end = node.start_mark.line + 1, node.start_mark.index, node.end_mark.index
+    several = isinstance(node, ScalarNode) and node.end_mark.line > node.start_mark.line
+    literal = (runs(text[start:end], node.style, str(scalar_value(node, text))) or ()) if several else ()
+    begins = [run.value for run in literal]
+    counted = start
+    for offset in offsets:
+        number = bisect_right(begins, offset) - 1
+        if number >= 0:
+            source = start + literal[number].source
+            line += text.count("\n", counted, source)
+            counted = source
+        yield offset, line
