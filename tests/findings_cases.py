@@ -61,6 +61,7 @@ def owned(labels: Mapping[str, str] | None = None, annotations: Mapping[str, str
     return body
 
 
+BY_KEY = [{"name": "API", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "url"}}}]
 POD = Ref("Pod", NAMESPACE, "shop-1")
 
 
@@ -336,6 +337,45 @@ TRIGGERS: dict[str, list[Case]] = {
         case("curl", scripted("while true; do\n curl -sx http://p:1 https://httpbin.org/get\n sleep 1; done")),
         case("curl by variable", scripted('curl --proxy p:1 "$API"', API=URL)),
         case("curl in a list", shop(env={}, command=["curl", "--proxy", "p:1", URL])),
+        case(
+            "curl by the variable of a key",
+            shop(containers=[container("shop", env=BY_KEY, command=["sh", "-c", "curl -x p:1 $API"])]),
+            maps=[config_map("c", {"url": URL})],
+        ),
+        case(
+            "curl by a prefixed key, a chain and a loop",
+            shop(
+                containers=[
+                    container(
+                        "shop",
+                        env={"B": "$(P_url)/x"},
+                        envFrom=[{"prefix": "P_", "configMapRef": {"name": "c"}}],
+                        command=["sh", "-c", 'C="$B"\nfor d in $C; do curl -x p:1 "${d}"; done'],
+                    )
+                ]
+            ),
+            maps=[config_map("c", {"url": URL})],
+        ),
+        case(
+            "curl in a mounted script, by variable",
+            shop(
+                env={},
+                containers=[container("shop", env={"API": URL}, volumeMounts=[{"name": "v", "mountPath": "/run.d"}])],
+                volumes=[{"name": "v", "configMap": {"name": "c"}}],
+            ),
+            maps=[config_map("c", {"run.sh": "curl --proxy p:1 $API\n"})],
+        ),
+        case(
+            "curl in a probe",
+            shop(
+                env={},
+                containers=[container("shop", livenessProbe={"exec": {"command": ["curl", "--proxy", "p:1", URL]}})],
+            ),
+        ),
+        case(
+            "curl by scheme and host",
+            scripted("curl -x p:1 $PAY_SCHEME://$PAY_HOST/x", PAY_SCHEME="https", PAY_HOST="httpbin.org"),
+        ),
     ],
     "own-trust": [
         case("file", shop(env={"API": URL, "SSL_CERT_FILE": "/ca/own.pem"})),

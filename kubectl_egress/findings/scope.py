@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,8 +25,9 @@ from kubectl_egress.model import (
     Survey,
     Workload,
 )
+from kubectl_egress.places import CONTAINER_PLACES, matches
 from kubectl_egress.scan import is_aside
-from kubectl_egress.scan.strings import MESH_CONTAINERS
+from kubectl_egress.scan.strings import MESH_CONTAINERS, Reader
 from kubectl_egress.urls import external
 
 PROXY_CONTAINER = "istio-proxy"
@@ -147,6 +149,17 @@ class Scope:
         """The workloads' objects."""
         return {workload.ref: workload.document.body for workload in self.survey.workloads}
 
+    def scripts(self, caller: Caller) -> tuple[tuple[str, Ref, Steps], ...]:
+        """Where a caller's containers may run curl or wget: the text, the object and the address; files of ConfigMaps too."""
+        if caller.ref not in self._scripts:
+            found = ((text, ref, steps) for text, ref, steps in _texts(caller, self.survey.config_maps))
+            self._scripts[caller.ref] = tuple(dict.fromkeys(one for one in found if _CLIENTS.search(one[0])))
+        return self._scripts[caller.ref]
+
+    @cached_property
+    def _scripts(self) -> dict[Ref, tuple[tuple[str, Ref, Steps], ...]]:
+        return {}
+
     @cached_property
     def mesh_bodies(self) -> dict[Ref, Body]:
         """The mesh's objects."""
@@ -237,6 +250,23 @@ class Scope:
         recorded |= {mesh.alias_of(entry.body)} if entry else set()
         ours = {address for address in recorded if address} or {mesh.alias_address(host)}
         return frozenset(ours | {mesh.alias_address_v6(address) for address in ours})
+
+
+_CLIENTS = re.compile(r"\b(?:curl|wget)\b")
+
+
+def _texts(caller: Caller, config_maps: Mapping[Ref, Body]) -> Iterator[tuple[str, Ref, Steps]]:
+    reader = Reader(caller.ref, caller.template, config_maps)
+    for steps, container in caller.containers():
+        words = [str(word) for field in ("command", "args") for word in container.get(field) or ()]
+        yield " ".join(words), caller.ref, (*steps, "command" if container.get("command") else "args")
+        for place in CONTAINER_PLACES:
+            for inner, words in matches(container, place.pattern[:-1]) if place.pattern[-2:-1] == ("command",) else ():
+                if len(inner) > 1 and isinstance(words, list):
+                    yield " ".join(map(str, words)), caller.ref, (*steps, *inner)
+        for found in reader.container(steps, container):
+            if found.object != caller.ref:
+                yield found.text, found.object, found.steps
 
 
 def make_scope(

@@ -27,6 +27,8 @@ _ASSIGNMENTS = re.compile(
     rf"(?:^|[;&|(])[ \t]*(?:(?:then|do|else)\s+)?(?:exec\s+)?(?:export\s+|env\s+)?((?:{_VALUE}(?:[ \t]+|(?=[;&|)\n])|$))+)",
     re.MULTILINE,
 )
+_ASSIGNED = re.compile(r"""(?<![\w.-])([A-Za-z_]\w*)=("[^"]*"|'[^']*'|[^\s;&|)]*)""")
+_LOOP = re.compile(r"\bfor\s+([A-Za-z_]\w*)\s+in\s+([^;\n]*)")
 _ENDS_COMMAND = re.compile(r"\n|;|&&|\|\|?|(?<!&)&(?![&#\w])")
 _CLIENT = re.compile(r"(?<![\w./-])(?:[\w./-]*/)?(?P<name>curl|wget)(?![\w.-])")
 _ALONE = (
@@ -101,23 +103,43 @@ class CommandLine:
 
 def command_lines(scope: Scope, caller: Caller, host: Host) -> Iterator[CommandLine]:
     """The command lines of curl and wget that call a host: by name, or by a variable that holds a URL of it."""
-    sites = [site for site in caller.sites if site.host.name == host.name]
-    variables = "|".join(re.escape(site.entry) for site in sites if site.entry)
-    named = re.compile(rf"{re.escape(host.name)}" + (rf"|\$[({{]?(?:{variables})\b" if variables else ""), re.I)
-    for text, ref, steps in _scripts(scope, caller, host):
+    scripts = scope.scripts(caller)
+    named = _calling(caller, host, [text for text, _, _ in scripts]) if scripts else None
+    for text, ref, steps in scripts if named else ():
         for command in _ENDS_COMMAND.split(text.replace("\\\n", " ")):
             client = _CLIENT.search(command)
-            if client and named.search(command):
+            if client and named and named.search(command):
                 yield CommandLine(client["name"], command.strip(), ref, steps)
 
 
-def _scripts(scope: Scope, caller: Caller, host: Host) -> Iterator[tuple[str, Ref, Steps]]:
-    for steps, container in caller.containers():
-        words = [str(word) for field in ("command", "args") for word in container.get(field) or ()]
-        yield " ".join(words), caller.ref, (*steps, "command" if container.get("command") else "args")
-    texts = {(site.object, site.steps) for site in caller.sites if site.host.name == host.name}
-    for ref, steps in sorted(texts, key=str):
-        yield from _config_map_text(scope, ref, steps)
+def _calling(caller: Caller, host: Host, scripts: Iterable[str]) -> re.Pattern[str]:
+    """The host's name, or any variable that has it: by its value, by a ConfigMap's key, by another variable, by a shell."""
+    sites = [site for site in caller.sites if site.host.name == host.name]
+    held = {(site.object.name, site.entry) for site in sites if site.object.kind == "ConfigMap" and site.entry}
+    known = {site.entry for site in sites if site.object == caller.ref and site.entry}
+    values: list[tuple[str, str]] = []
+    for _, container in caller.containers():
+        for source in container.get("envFrom") or ():
+            name = (source.get("configMapRef") or {}).get("name")
+            known |= {f"{source.get('prefix') or ''}{key}" for holder, key in held if holder == name}
+        for entry in container.get("env") or ():
+            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
+            if (reference.get("name"), reference.get("key")) in held:
+                known.add(str(entry.get("name", "")))
+            values.append((str(entry.get("name", "")), str(entry.get("value") or "")))
+    for text in scripts:
+        values += _LOOP.findall(text)
+        values += _ASSIGNED.findall(text)
+    while True:
+        named = re.compile("|".join([re.escape(host.name), *map(_reference, sorted(known))]), re.IGNORECASE)
+        more = {name for name, value in values if name not in known and named.search(value)}
+        if not more:
+            return named
+        known |= more
+
+
+def _reference(variable: str) -> str:
+    return rf"\$[({{]?{re.escape(variable)}(?![\w.-])"
 
 
 def _config_map_text(scope: Scope, ref: Ref, steps: Steps) -> Iterator[tuple[str, Ref, Steps]]:
