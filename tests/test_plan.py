@@ -437,6 +437,19 @@ def test_undo_puts_back_each_setting_that_is_still_as_it_was_made(name: str, val
     assert body["spec"] == deployment("shop", env={**PAY, **left})["spec"]
 
 
+def test_a_scheme_before_a_variable_changes_and_comes_back_wherever_it_has_moved() -> None:
+    body = deployment("shop", env={"HOST": "httpbin.org", "API": "see https://$(HOST)/a https://x.svc wss://$(HOST)/b"})
+    world = World(body)
+    world.do(migration(world, HTTPBIN).steps)
+    entries = world.objects[Ref("Deployment", NAMESPACE, "shop")]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert entries[1]["value"] == "see http://$(HOST)/a https://x.svc ws://$(HOST)/b"
+    assert migration(world, HTTPBIN).steps == ()
+    entries[1]["value"] = entries[1]["value"].replace("see", "look at")
+    world.do(plan_undo(world.survey(), [HTTPBIN]).steps)
+    entries = world.objects[Ref("Deployment", NAMESPACE, "shop")]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert entries[1]["value"] == "look at https://$(HOST)/a https://x.svc wss://$(HOST)/b"
+
+
 def test_undo_refuses_where_settings_would_go_on_calling_in_clear() -> None:
     with pytest.raises(EgressError, match="in clear; nothing was changed"):
         plan_undo(pay_changed("PAY_SCHEME", "HTTP").survey(), [HTTPBIN])

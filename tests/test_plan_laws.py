@@ -50,6 +50,7 @@ SPLIT = st.fixed_dictionaries(
         "PAY_HOST": st.sampled_from(["httpbin.org", "HTTPBIN.org.", "api.example.com:443", "shop", "b.httpbin.org"]),
         "PAY_PORT": st.sampled_from(["443", "8443", "80"]),
         "PAY_URL": st.sampled_from(["$(PAY_SCHEME)://$(PAY_HOST)/x", "$(PAY_SCHEME)://api.example.com/"]),
+        "PAY_NEXT": st.sampled_from(["https://$(PAY_HOST)/x", "wss://$(PAY_HOST):$(PAY_PORT)/ https://$(PAY_HOST)"]),
     },
 )
 PAIRS = st.sampled_from(

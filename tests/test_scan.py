@@ -162,7 +162,14 @@ def test_references_to_config_maps() -> None:
     [
         # one variable holds the URL: it is found there, and nowhere else
         ({"A": URL, "B": "$(A)/more", "C": "x $(B) y"}, [("0", URL, "")]),
-        ({"HOST": "httpbin.org", "A": "https://$(HOST)/get"}, [("1", URL, REASON_COMPOSED)]),
+        # the scheme stands there itself, and can be changed there
+        ({"HOST": "httpbin.org", "A": "https://$(HOST)/get"}, [("1", URL, "")]),
+        ({"HOST": "httpbin.org/get", "A": "https://$(HOST)"}, [("1", URL, "")]),
+        ({"HOST": "httpbin.org.", "A": "https://$(HOST)/"}, [("1", "https://httpbin.org./", REASON_COMPOSED)]),
+        ({"H": "httpbin.org:443", "A": "https://$(H)/"}, [("1", "https://httpbin.org:443/", REASON_COMPOSED)]),
+        ({"HOST": "me@httpbin.org", "A": "https://$(HOST)/"}, [("1", "https://me@httpbin.org/", REASON_COMPOSED)]),
+        ({"H": "httpbin", "A": "https://$(H).org/get"}, [("1", URL, "")]),
+        ({"H": "https", "A": "x$(H)://httpbin.org"}, []),
         ({"S": "https", "H": "httpbin.org", "A": "$(S)://$(H)/get"}, [("2", URL, REASON_COMPOSED)]),
         ({"A": "https://httpbin.org$(P)", "P": "/x"}, []),  # an entry sees those before it only
         ({"P": "/get", "A": "https://httpbin.org$(P)"}, [("1", URL, REASON_COMPOSED)]),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from kubectl_egress import kinds, paths
 from kubectl_egress.model import Body, CallSite, Document, Edit, Part, Ref, Steps, Url
 from kubectl_egress.places import KUBELET_PLACES, Forced, Place, matches, strings_at
-from kubectl_egress.scan.files import values_of
+from kubectl_egress.scan.files import SCHEME_BEFORE_VARIABLE, values_of
 from kubectl_egress.scan.identifiers import REASONS, identifier
 from kubectl_egress.scan.naming import Name, name_of
 from kubectl_egress.scan.parts import Reading, readings, why_not
@@ -174,7 +174,21 @@ def _call_sites(workload: Document, found: Found) -> Iterator[CallSite]:
     for url in composed:
         name = name_of(found.text, url.start, found.label, found.entry)
         if not _is_proxy(name):
-            yield _call_site(workload, found, url, _no_call(found, name, url, None) or REASON_COMPOSED)
+            yield _composed_site(workload, found, url, _no_call(found, name, url, None))
+
+
+def _composed_site(workload: Document, found: Found, url: Url, reason: str) -> CallSite:
+    """A URL that is put together: `https://$(API_HOST)/v1` in `env` says the scheme itself, and can be changed there."""
+    schemes = values_of(found.text, SCHEME_BEFORE_VARIABLE) if found.entry and url.encrypted else ()
+    number = bisect_left(schemes, (url.start, ""))
+    authority = re.match(r"[a-z]+://([^/?#]*)", url.text, re.IGNORECASE)
+    plain = authority is not None and authority[1].lower() == url.host.name
+    if reason or not plain or number == len(schemes) or schemes[number][0] != url.start:
+        return _call_site(workload, found, url, reason or REASON_COMPOSED)
+    scheme = schemes[number][1]
+    edited = replace(url, edits=(Edit(url.start, scheme, scheme[:-1]),))
+    part = Part("scheme", SCHEME_BEFORE_VARIABLE, number, len(schemes))
+    return replace(_call_site(workload, found, edited, ""), part=part)
 
 
 def _is_proxy(name: Name) -> bool:

@@ -41,8 +41,15 @@ def settings_in(text: str, holder: Ref, steps: Steps, entry: str) -> Iterator[li
     yield from _groups(text, holder, steps, entry)
 
 
+# Stands for the name of a setting: a scheme before a host that Kubernetes puts in, `https://$(API_HOST)`.
+SCHEME_BEFORE_VARIABLE = "://"
+_SCHEME_BEFORE_VARIABLE = re.compile(r"(?<![A-Za-z0-9+.-])(?:https?|wss?)(?=://\$\([^()]+\))", re.IGNORECASE)
+
+
 def values_of(text: str, name: str) -> tuple[tuple[int, str], ...]:
     """Where the values of the settings of one name stand in a file's text, and the values, in order."""
+    if name == SCHEME_BEFORE_VARIABLE:
+        return tuple((match.start(), match[0]) for match in _SCHEME_BEFORE_VARIABLE.finditer(text))
     return _by_name(text).get(name, ())
 
 
