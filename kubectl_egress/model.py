@@ -29,6 +29,14 @@ class Ref:
     namespace: str
     name: str
     api_version: str = field(default="", compare=False)
+    group: str = ""
+    """Where others have a kind of the same name as Kubernetes' own (OpenKruise's StatefulSet): theirs; empty otherwise."""
+
+    def __post_init__(self) -> None:
+        """Tell namesakes apart."""
+        group = self.api_version.rpartition("/")[0]
+        if self.kind in ("StatefulSet", "DaemonSet") and group not in ("", "apps"):
+            object.__setattr__(self, "group", group)
 
 
 @dataclass(frozen=True, slots=True)

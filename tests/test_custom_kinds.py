@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from kubectl_egress.cluster.resources import served_kinds
 from kubectl_egress.cluster.targets import parse_targets, select
 from kubectl_egress.errors import NotFoundError
 from kubectl_egress.findings import check
+from kubectl_egress.inspection import inspect
 from kubectl_egress.kinds import CUSTOM_KINDS, Hold
 from kubectl_egress.model import Body, Document, Finding, Ref, Severity
 from kubectl_egress.plan.callers import change_caller
+from kubectl_egress.report.names import short_name
 from kubectl_egress.scan import scan
-from tests.build import NAMESPACE, deployment, document, metadata, pod_template
+from tests.build import NAMESPACE, deployment, document, metadata, pod_template, workload
 from tests.build_mesh import HOST, survey_of
 
 URL = "https://httpbin.org/get"
@@ -173,6 +176,28 @@ def test_knative_has_to_allow_host_aliases(aliases: bool | None, severities: lis
     assert all(one.workload == Ref("Service", NAMESPACE, "shop") for one in found)
     assert all("kubernetes.podspec-hostaliases" in one.remedy for one in found)
     assert [one for one in check(survey, sites, None, fail_open=True) if one.code == "fails-open"] == []
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+def test_a_namesake_of_kubernetes_own_is_another_workload(kind: str) -> None:
+    """Somebody who moves from one to the other has both for a while, of one name."""
+    theirs = custom(kind, "apps.kruise.io/v1beta1")
+    ours = workload(kind, "shop", env={"API": URL, "OTHER": "https://api.example.com"})
+    survey, sites = survey_of(ours, theirs, live=True)
+    assert [short_name(item.workload) for item in inspect(survey, sites, ()).items] == [
+        f"{kind.lower()}/shop",
+        f"{kind.lower()}/shop",
+        f"{kind.lower()}.apps.kruise.io/shop",
+    ]
+    owner = {"kind": kind, "name": "shop", "controller": True}
+    pods = [
+        {"metadata": {"name": name, "namespace": NAMESPACE, "ownerReferences": [{**owner, "apiVersion": version}]}}
+        for name, version in (("a", "apps/v1"), ("b", "apps.kruise.io/v1beta1"))
+    ]
+    grouped = owners.pods_by_workload(pods, {})
+    assert [[pod["metadata"]["name"] for pod in grouped[one.ref]] for one in survey.workloads] == [["a"], ["b"]]
+    ref = survey.workloads[1].ref
+    assert Ref(**asdict(ref)) == ref != survey.workloads[0].ref
 
 
 # ---- when a rollout is done -----------------------------------------------------------------------------------------

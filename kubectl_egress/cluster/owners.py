@@ -18,10 +18,13 @@ KNATIVE_SERVICE = "serving.knative.dev/service"
 
 def controller(body: Body) -> tuple[str, str]:
     """Kind and name of the owner that controls the object; empty if none does."""
-    for owner in body.get("metadata", {}).get("ownerReferences") or ():
-        if owner.get("controller"):
-            return str(owner.get("kind", "")), str(owner.get("name", ""))
-    return "", ""
+    owner = _owner(body)
+    return str(owner.get("kind", "")), str(owner.get("name", ""))
+
+
+def _owner(body: Body) -> Body:
+    owners = body.get("metadata", {}).get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), {})
 
 
 def is_workload(kind: str, body: Body) -> bool:
@@ -50,7 +53,8 @@ def pods_by_workload(pods: Iterable[Body], known: Mapping[Ref, Ref]) -> Mapping[
     for pod in pods:
         kind, name = controller(pod)
         if kind:
-            owner = Ref(kind, pod["metadata"].get("namespace", ""), name)
+            api_version = str(_owner(pod).get("apiVersion", ""))
+            owner = Ref(kind, pod["metadata"].get("namespace", ""), name, api_version)
             made = _knative(owner, pod) or known.get(owner) or _guessed(owner, pod) or owner
             grouped.setdefault(made, []).append(pod)
     return {ref: tuple(found) for ref, found in grouped.items()}

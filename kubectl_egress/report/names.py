@@ -8,8 +8,8 @@ from kubectl_egress.model import Ref
 
 
 def short_name(ref: Ref) -> str:
-    """`deployment/curl`."""
-    return f"{ref.kind.lower()}/{ref.name}"
+    """`deployment/curl`; with its group where Kubernetes has a kind of that name: `statefulset.apps.kruise.io/web`."""
+    return f"{ref.kind.lower()}{'.' if ref.group else ''}{ref.group}/{ref.name}"
 
 
 def resource_name(ref: Ref) -> str:
