@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubectl_egress.errors import ManifestError
+from kubectl_egress.findings import check
 from kubectl_egress.manifests import parse
 from kubectl_egress.model import Body, CallSite
 from kubectl_egress.paths import get
@@ -20,6 +21,7 @@ from kubectl_egress.scan import REASON_COMPOSED, is_aside, scan
 from kubectl_egress.scan.script import line_comments, shell_comments
 from kubectl_egress.urls import apply_edits, find_urls, shown
 from tests.build import config_map, config_maps, container, deployment, document
+from tests.build_mesh import survey_of
 
 FRAGMENTS = [
     *("https://", "HTTPS://", "http://", "wss://", "git+https://", "https:\\/\\/", "https\\://", "://"),
@@ -200,6 +202,33 @@ def test_hostile_workloads_end(piece: str) -> None:
     text = piece * (SHORT // len(piece))
     *_, sites = found([text[:1000]], text, text)
     assert len(sites) <= len(text)
+
+
+def test_hostile_numbers_of_settings_end() -> None:
+    many: dict[str, str] = {}
+    for number in range(1_500):
+        pair = f"A{number}"
+        many |= {f"{pair}_SCHEME": "https", f"{pair}_HOST": f"{pair.lower()}.example.com"}
+        many |= {f"{pair}_X": f"$({pair}_SCHEME)://$({pair}_HOST)/", f"L{number}": f"$(L{number + 1})"}
+    sites = scan(document(deployment(env=many)), {})
+    assert sum(site.rewritable for site in sites) == 1_500
+    text = "".join(f"p{number}:\n  scheme: https\n  host: p{number}.example.com\n" for number in range(1_500))
+    keys = {f"k{number}": f"q.scheme=https\nq.host=k{number}.example.com\n" for number in range(1_500)}
+    body = deployment(
+        containers=[container(volumeMounts=[{"name": "v", "mountPath": "/x"}])],
+        volumes=[{"name": "v", "configMap": {"name": "f"}}],
+    )
+    assert len(scan(document(body), config_maps(config_map("f", {"all": text, **keys})))) == 3_000
+    for piece in ('{"scheme":', "[" * 5, "a:\n ", "- scheme: https\n", "[x]\nhost=a.b\n", "host: a.b\n "):
+        scan(document(body), config_maps(config_map("f", {"all": f"host {piece * (SHORT // len(piece))}"})))
+
+
+def test_following_variables_ends() -> None:
+    chain = {f"V{number}": f"$(V{number + 1})" for number in reversed(range(3_000))} | {
+        "V3000": "https://a.example.com"
+    }
+    survey, sites = survey_of(deployment(command=["sh", "-c", "curl -x p:1 $V0"], env=chain))
+    assert "own-proxy" in {one.code for one in check(survey, sites, None)}
 
 
 def test_hostile_numbers_of_entries_end() -> None:

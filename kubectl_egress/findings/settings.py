@@ -28,6 +28,7 @@ _ASSIGNMENTS = re.compile(
     re.MULTILINE,
 )
 _ASSIGNED = re.compile(r"""(?<![\w.-])([A-Za-z_]\w*)=("[^"]*"|'[^']*'|[^\s;&|)]*)""")
+_USED = re.compile(r"\$[({]?([A-Za-z_][\w.-]*)")
 _LOOP = re.compile(r"\bfor\s+([A-Za-z_]\w*)\s+in\s+([^;\n]*)")
 _ENDS_COMMAND = re.compile(r"\n|;|&&|\|\|?|(?<!&)&(?![&#\w])")
 _CLIENT = re.compile(r"(?<![\w./-])(?:[\w./-]*/)?(?P<name>curl|wget)(?![\w.-])")
@@ -130,12 +131,25 @@ def _calling(caller: Caller, host: Host, scripts: Iterable[str]) -> re.Pattern[s
     for text in scripts:
         values += _LOOP.findall(text)
         values += _ASSIGNED.findall(text)
-    while True:
-        named = re.compile("|".join([re.escape(host.name), *map(_reference, sorted(known))]), re.IGNORECASE)
-        more = {name for name, value in values if name not in known and named.search(value)}
-        if not more:
-            return named
-        known |= more
+    known = _with_followers(known, values, host)
+    return re.compile("|".join([re.escape(host.name), *map(_reference, sorted(known))]), re.IGNORECASE)
+
+
+def _with_followers(known: set[str], values: Iterable[tuple[str, str]], host: Host) -> set[str]:
+    """Those variables, and all whose value has the host's name or, directly or not, one of them."""
+    followers: dict[str, set[str]] = {}
+    found = set(known)
+    for name, value in values:
+        if host.name in value.lower():
+            found.add(name)
+        for used in _USED.findall(value):
+            followers.setdefault(used, set()).add(name)
+    ahead = list(found)
+    while ahead:
+        more = followers.pop(ahead.pop(), set()) - found
+        found |= more
+        ahead += more
+    return found
 
 
 def _reference(variable: str) -> str:

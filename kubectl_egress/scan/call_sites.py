@@ -260,8 +260,7 @@ def _part_site(
     found = Found(setting.object, setting.steps, setting.value, reading.name, setting.entry)
     part = Part(role)
     if setting.inside:
-        holder = next(one.text for one in reading.strings if (one.object, one.steps) == (setting.object, setting.steps))
-        same = values_of(holder, setting.name)
+        same = values_of(reading.texts[setting.object, setting.steps], setting.name)
         part = Part(role, setting.name, bisect_left(same, (start, "")), len(same))
     return replace(_call_site(workload, found, url, ""), part=part)
 

@@ -42,6 +42,8 @@ class Reading:
     calls: tuple[SplitCall, ...]
     names: Collection[str]
     """The words of its own name, its workload's and its image's."""
+    texts: Mapping[tuple[Ref, Steps], str]
+    """The files among them, by where they stand."""
     sign_in: frozenset[str]
     uses: Mapping[Place, frozenset[Host | None]]
     """By the place of each setting, the hosts that it is a part of a call to; None where it is not known to be."""
@@ -80,6 +82,7 @@ def _reading(workload: Ref, reader: Reader, steps: Steps, container: Body) -> Re
         strings,
         calls,
         names,
+        {(found.object, found.steps): found.text for found in strings if found.object != workload},
         stems_of(setting.name for group in groups for setting in group),
         _uses(groups, calls),
         _references(strings) if calls else {},

@@ -57,19 +57,18 @@ class Reader:
     def container(self, steps: Steps, container: Body) -> Iterator[Found]:
         """Its own strings first, then those of ConfigMaps, as environment and as files."""
         name = str(container.get("name", ""))
-        values = self._environment(container)
+        values, entries = self._environment(container)
         scripts = script_index(container)
         stems = stems_of(self._names(container, values))
         for place in CONTAINER_PLACES:
             for inner, text in matches(container, place.pattern):
                 if isinstance(text, str):
-                    known = values if inner[0] != "env" else self._before(container, inner, values)
                     entry = str(container["env"][inner[1]].get("name", "")) if inner[0] == "env" else ""
                     comments = shell_comments if inner in scripts else None
                     label = "" if entry else _option_before(container, inner)
-                    yield Found(
-                        self.workload, (*steps, *inner), text, name, entry, label, expand(text, known), comments, stems
-                    )
+                    expansion = entries.get(inner[1]) if inner[0] == "env" else None
+                    expansion = expansion or expand(text, values)
+                    yield Found(self.workload, (*steps, *inner), text, name, entry, label, expansion, comments, stems)
         files = ((reference, key, "") for reference, key in self._file_keys(container))
         for reference, key, variable in (*self._environment_keys(container), *files):
             data = self._data(reference)
@@ -160,11 +159,11 @@ class Reader:
                 variable = str(container["env"][steps[1]].get("name", ""))
                 yield self._reference(source), str(source.get("key", "")), variable
 
-    def _environment(self, container: Body, end: int | None = None) -> dict[str, str | None]:
-        """What `$(VAR)` can mean: the values of `envFrom`, then of `env` up to an entry; None where it is not known.
+    def _environment(self, container: Body) -> tuple[dict[str, str | None], dict[str | int, Expansion]]:
+        """What `$(VAR)` can mean in the end, None where it is not known; and each entry of `env`, by its index, resolved.
 
-        As the kubelet does (pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables): later wins, and an entry of
-        `env` sees those before it.
+        As the kubelet does (pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables): `envFrom` first, later wins, and an
+        entry of `env` sees those before it.
         """
         values: dict[str, str | None] = {}
         for _, source in matches(container, ("envFrom", "*")):
@@ -172,21 +171,19 @@ class Reader:
                 prefix = source.get("prefix") or ""
                 data = self._data(self._reference(source["configMapRef"]))
                 values.update({f"{prefix}{key}": text for key, text in data.items() if isinstance(text, str)})
+        resolved: dict[str | int, Expansion] = {}
         entries = container.get("env")
-        for entry in (entries if isinstance(entries, list) else [])[:end]:
+        for number, entry in enumerate(entries if isinstance(entries, list) else []):
             if isinstance(entry, Mapping):
-                values[str(entry.get("name", ""))] = self._value(entry, values)
-        return values
+                if not entry.get("valueFrom"):
+                    resolved[number] = expand(str(entry.get("value") or ""), values)
+                name = str(entry.get("name", ""))
+                values[name] = resolved[number].text if number in resolved else self._value(entry)
+        return values, resolved
 
-    def _before(self, container: Body, steps: Steps, values: dict[str, str | None]) -> dict[str, str | None]:
-        """The environment that an entry of `env` sees."""
-        text = container["env"][steps[1]]["value"]
-        return self._environment(container, int(steps[1])) if "$(" in text else values
-
-    def _value(self, entry: Body, values: Mapping[str, str | None]) -> str | None:
+    def _value(self, entry: Body) -> str | None:
+        """What a reference leads to; None where that is not known."""
         source = entry.get("valueFrom")
-        if not source:
-            return expand(str(entry.get("value") or ""), values).text
         reference = source.get("configMapKeyRef") if isinstance(source, Mapping) else None
         if not isinstance(reference, Mapping):
             return None  # a Secret, the downward API
