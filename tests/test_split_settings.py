@@ -50,6 +50,13 @@ TOLD: list[tuple[dict[str, str], str, str]] = [
     ({"API_SCHEME": "https", "API_HOST": HOST, "OTHER_SCHEME": "$(API_SCHEME)"}, HOST, "together with something else"),
     ({"API_SCHEME": "https", "API_HOST": HOST, "A": "[ $API_SCHEME = https ]"}, HOST, "together with something else"),
     ({"API_SCHEME": "https", "API_HOST": HOST, "API_PORT": "443", "A": "db:${API_PORT}"}, HOST, "together with"),
+    # https:// to port 80 would be nobody's
+    (
+        {"API_SCHEME": "https", "API_HOST": HOST, "API_PORT": "443", "A": "https://$API_HOST:$API_PORT"},
+        HOST,
+        "together",
+    ),
+    ({"API_SCHEME": "https", "API_HOST": f"{HOST}.", "A": "$(API_HOST)"}, HOST, "together with something else"),
 ]
 
 CHANGED: list[tuple[dict[str, str], dict[str, str]]] = [
@@ -68,6 +75,10 @@ CHANGED: list[tuple[dict[str, str], dict[str, str]]] = [
     (
         {"API_SCHEME": "https", "API_HOST": HOST, "API_URL": "$(API_SCHEME)://$(API_HOST)/v1"},
         {"API_SCHEME": "http"},
+    ),
+    (
+        {"API_SCHEME": "https", "API_HOST": f"{HOST}.", "API_URL": "https://$(API_HOST)/v1"},
+        {"API_SCHEME": "http", "API_HOST": HOST, "API_URL": "http://$(API_HOST)/v1"},
     ),
     ({"API_SCHEME": "https", "API_HOST": HOST, "A": f"curl $API_SCHEME://{HOST}/"}, {"API_SCHEME": "http"}),
 ]

@@ -39,6 +39,7 @@ CALLS_ANNOTATION = "egress.kubectl/calls"
 _PROXY = re.compile(r" (?:https?|all|no|ftp|wss?) proxy $")
 _PROXY_OPTIONS = frozenset({"--proxy", "--preproxy"})
 _COMPOSED = re.compile(r"\$\([^()]{1,300}\)://\$\([^()]{1,300}\)")
+_HOST_VARIABLE = re.compile(r"[A-Za-z]+://\$\(([^()]+)\)(?=[/?#\s]|\Z)")
 _FARTHEST = 64
 _BETWEEN_ITEMS = re.compile(r"[\s\"',;|]*(?:-[ \t]+)?[\"']?")
 
@@ -117,9 +118,11 @@ def _sites(workload: Document, config_maps: Mapping[Ref, Body], places: Iterable
     read = readings(workload, reader)
     for one in read:
         reasons = [why_not(call, one, read) for call in one.calls]
-        composed = {_composed_of(call) for call, why in zip(one.calls, reasons, strict=True) if not why}
+        changing = [call for call, why in zip(one.calls, reasons, strict=True) if not why]
+        composed = {_composed_of(call) for call in changing}
+        hosts = frozenset(setting.name for call in changing for role, setting, _ in call.parts if role == "host")
         for found in one.strings:
-            for site in _call_sites(workload, found):
+            for site in _call_sites(workload, found, hosts):
                 # its settings say the same call, and are what changes
                 again = _COMPOSED.match(found.text, site.url.start) if composed else None
                 if site.reason != REASON_COMPOSED or again is None or again[0] not in composed:
@@ -154,8 +157,11 @@ def _placed(workload: Document, steps: Steps, text: str) -> Found:
 # ---- call sites -----------------------------------------------------------------------------------------------------
 
 
-def _call_sites(workload: Document, found: Found) -> Iterator[CallSite]:
-    """The URLs that stand in a string, then those that appear only when Kubernetes has resolved it."""
+def _call_sites(workload: Document, found: Found, plain: Collection[str] = ()) -> Iterator[CallSite]:
+    """The URLs that stand in a string, then those that appear only when Kubernetes has resolved it.
+
+    `plain`: variables that will be a host's name and nothing else.
+    """
     composed = found.expansion.composed() if found.expansion else ()
     starts = {url.start for url in composed}
     urls = find_urls(found.text)
@@ -174,15 +180,18 @@ def _call_sites(workload: Document, found: Found) -> Iterator[CallSite]:
     for url in composed:
         name = name_of(found.text, url.start, found.label, found.entry)
         if not _is_proxy(name):
-            yield _composed_site(workload, found, url, _no_call(found, name, url, None))
+            yield _composed_site(workload, found, url, _no_call(found, name, url, None), plain)
 
 
-def _composed_site(workload: Document, found: Found, url: Url, reason: str) -> CallSite:
+def _composed_site(workload: Document, found: Found, url: Url, reason: str, will_be_plain: Collection[str]) -> CallSite:
     """A URL that is put together: `https://$(API_HOST)/v1` in `env` says the scheme itself, and can be changed there."""
     schemes = values_of(found.text, SCHEME_BEFORE_VARIABLE) if found.entry and url.encrypted else ()
     number = bisect_left(schemes, (url.start, ""))
     authority = re.match(r"[a-z]+://([^/?#]*)", url.text, re.IGNORECASE)
-    plain = authority is not None and authority[1].lower() == url.host.name
+    variable = _HOST_VARIABLE.match(found.text, url.start)
+    plain = (authority is not None and authority[1].lower() == url.host.name) or (
+        variable is not None and variable[1] in will_be_plain
+    )
     if reason or not plain or number == len(schemes) or schemes[number][0] != url.start:
         return _call_site(workload, found, url, reason or REASON_COMPOSED)
     scheme = schemes[number][1]

@@ -124,17 +124,23 @@ def why_not(call: SplitCall, reading: Reading, all_of_them: Sequence[Reading]) -
 
 
 def _used_otherwise(call: SplitCall, role: str, setting: Setting, reading: Reading) -> bool:
-    """Whether a string puts scheme or port together with anything else than this call's host."""
-    host = call.host.name
-    known = (
-        rf"(?:\$\({re.escape(host)}\)|\$\{{{re.escape(host)}\}}|\${re.escape(host)}(?!\w)|{re.escape(call.host.value)})"
-    )
+    """Whether a string puts a setting that changes together with anything else than the rest of this call."""
+    scheme = next(one.name for part, one, _ in call.parts if part == "scheme")
+    host = rf"(?:{_reference(call.host.name)}|{re.escape(call.host.value)})"
     for text, start, end in reading.references.get(setting.name, ()):
-        if role == "scheme" and not re.match(rf"[\"']?://{known}", text[end : end + _FAR]):
-            return True
-        if role == "port" and not re.search(rf"{known}[\"']?:\Z", text[max(0, start - _FAR) : start]):
+        before = text[max(0, start - _FAR) : start]
+        if role == "scheme":
+            fits = re.match(rf"[\"']?://{host}", text[end : end + _FAR])
+        else:
+            fits = re.search(r"://\Z" if role == "host" else rf"{_reference(scheme)}://{host}[\"']?:\Z", before)
+        if fits is None:
             return True
     return False
+
+
+def _reference(name: str) -> str:
+    quoted = re.escape(name)
+    return rf"(?:\$\({quoted}\)|\$\{{{quoted}\}}|\${quoted}(?!\w))"
 
 
 def used_by(workload: Document, config_maps: Mapping[Ref, Body]) -> Mapping[Place, frozenset[Host | None]]:
