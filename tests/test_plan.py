@@ -437,6 +437,13 @@ def test_undo_puts_back_each_setting_that_is_still_as_it_was_made(name: str, val
     assert body["spec"] == deployment("shop", env={**PAY, **left})["spec"]
 
 
+def test_settings_stay_where_there_is_no_alias_by_which_their_pods_are_known() -> None:
+    plan = migration(World(deployment("shop", env=PAY)), HTTPBIN, fail_open=True)
+    assert Action.PATCH not in {step.action for step in plan.steps}
+    assert {skip.site.entry for skip in plan.skipped} == {"PAY_SCHEME", "PAY_PORT"}
+    assert all("without the alias" in skip.reason for skip in plan.skipped)
+
+
 def test_a_scheme_before_a_variable_changes_and_comes_back_wherever_it_has_moved() -> None:
     body = deployment("shop", env={"HOST": "httpbin.org", "API": "see https://$(HOST)/a https://x.svc wss://$(HOST)/b"})
     world = World(body)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kubectl_egress import kinds, mesh, paths, scan, urls
 from kubectl_egress.journal import CallerRecord, Journal, SiteRecord
-from kubectl_egress.model import Body, Finding, Host, Ref, Severity, Steps, Workload
+from kubectl_egress.model import Body, Edit, Finding, Host, Ref, Severity, Steps, Workload
 from kubectl_egress.plan.callers import named_copy, original_of, without_aliases
 from kubectl_egress.plan.holding import annotation_put_back
 
@@ -132,7 +132,7 @@ def setting_restored(text: str, site: SiteRecord, host: Host) -> tuple[str, str]
         return text, ""
     if not all(_as_written(value, edit, host) for edit in site.edits):
         return text, "it is not what the migration made of it"
-    return urls.apply_edits(text, [Edit(start + edit.start, edit.new, edit.old) for edit in site.edits]), ""
+    return urls.apply_edits(text, urls.inverse(site.edits, start)), ""
 
 
 def _as_written(value: str, edit: Edit, host: Host) -> bool:

@@ -103,9 +103,7 @@ def plan_migration(
         hosts=request.hosts,
         namespace=survey.namespace,
         steps=tuple(replace(step, order=order) for order, step in enumerate(steps, 1)),
-        skipped=tuple(
-            Skip(site, site.reason or site.url.reason) for site in chosen if site.url.encrypted and not site.rewritable
-        ),
+        skipped=tuple(Skip(site, why) for site in chosen if site.url.encrypted and (why := _left_alone(site, aliases))),
         findings=tuple(findings),
         fails_closed=_fails_closed(survey, chosen, request),
         guarded=callers_by(chosen) if request.guard else frozenset(),
@@ -192,7 +190,7 @@ def _caller(
     request: MigrationRequest,
 ) -> CallerChange | None:
     mine = [site for site in sites if site.workload == workload.ref]
-    rewritten = [site for site in mine if site.url.encrypted and site.rewritable]
+    rewritten = [site for site in mine if site.url.encrypted and not _left_alone(site, aliases)]
     called = {site.server for site in rewritten} | {
         site.server for site in mine if not (site.url.encrypted or is_aside(site))
     }
@@ -202,6 +200,17 @@ def _caller(
         return None
     change = change_caller(workload, rewritten, wanted, config_maps, hold=request.hold)
     return None if change.after == change.before else change
+
+
+_NO_ALIAS = "said by several settings: without the alias, a pod that still says so could not be told from others"
+
+
+def _left_alone(site: CallSite, aliases: Mapping[Host, Sequence[str]]) -> str:
+    """Why a plan does not touch a call site; empty if it does.
+
+    Old pods are awaited before an undo takes the mesh objects away: by their alias, or by the URLs that stand in them.
+    """
+    return site.reason or site.url.reason or (_NO_ALIAS if site.part and not aliases.get(site.server) else "")
 
 
 def _prepare(
