@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -45,8 +47,26 @@ def put(path: Path, name: str, script: str) -> None:
 
 
 def test_any_python_3_can_read_the_launcher() -> None:
-    ast.parse(LAUNCHER.read_text(), feature_version=(3, 6))
+    tree = ast.parse(LAUNCHER.read_text(), feature_version=(3, 6))
+    # What an old Python evaluates: no annotations of variables, and those of functions are plain names or texts.
+    assert not any(isinstance(node, ast.AnnAssign) for node in ast.walk(tree))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    assert all(isinstance(one.returns, ast.Name | ast.Constant) and not one.args.args for one in functions)
     assert "\nfrom __future__" not in LAUNCHER.read_text()
+
+
+@pytest.mark.parametrize("minor", range(6, 11))
+def test_an_older_python_finds_one_that_fits(tmp_path: Path, minor: int) -> None:
+    places = os.pathsep.join([os.environ["PATH"], *map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin"))])
+    old = next(iter(shutil.which(f"python3.{minor}", path=one) for one in reversed(places.split(os.pathsep))), None)
+    if old is None:
+        pytest.skip(f"Python 3.{minor} is not installed")
+    program = unpacked(tmp_path, [THIS])
+    (tmp_path / "bin").mkdir()
+    (tmp_path / f"bin/python3.{THIS}").symlink_to(Path(sys.executable).resolve())
+    path = str(tmp_path / "bin")
+    done = subprocess.run([old, program, "a"], env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("egress a\n", "", 3)
 
 
 @pytest.mark.parametrize(("name", "says"), [("kubectl-egress", "egress"), ("kubectl_complete-egress", "completing")])

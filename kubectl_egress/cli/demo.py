@@ -9,6 +9,9 @@ import typer
 from kubectl_egress.cli.output import say
 from kubectl_egress.errors import EgressError
 
+# What the `lab` extra installs: the lab is a program of its own, which could only say that it cannot start.
+_LAB = ("envoy", "pyroute2", "aiohttp", "trustme", "dnslib")
+
 
 def demo(
     keep: Annotated[
@@ -25,13 +28,17 @@ def demo(
       kubectl egress demo
       kubectl egress demo --keep
     """
-    try:
-        from kubectl_egress.cli.story import tell
-        from kubectl_egress.lab.client import start_lab
-    except ModuleNotFoundError as error:
+    from importlib.util import find_spec
+
+    missing = next((name for name in _LAB if find_spec(name) is None), None)
+    if missing:
         raise EgressError(
-            f"the lab is not installed ({error.name} is missing)", "pip install 'kubectl-egress[lab]'"
-        ) from error
+            f"the lab is not installed ({missing} is missing)",
+            "in a virtual environment: pip install 'kubectl-egress[lab]', then kubectl-egress demo",
+        )
+    from kubectl_egress.cli.story import tell
+    from kubectl_egress.lab.client import start_lab
+
     lab = start_lab(quiet=True)
     try:
         proven = tell(lab, undo=not keep)

@@ -14,7 +14,7 @@ def fits() -> bool:
     return sys.implementation.name == "cpython" and sys.version_info[0] == 3 and sys.version_info[1] in MINORS
 
 
-def other() -> str | None:
+def other() -> "str | None":
     """The path of an interpreter that fits; a shim without an interpreter behind it (pyenv) is none."""
     import shutil  # these two take as long as the rest of `--help`
     import subprocess
