@@ -222,6 +222,11 @@ def hosts(sites: Iterable[CallSite]) -> tuple[Host, ...]:
     return tuple(sorted({site.server for site in sites}))
 
 
+def concerned(survey: Survey, sites: Iterable[CallSite]) -> tuple[Host, ...]:
+    """The hosts that a sidecar may have something to say about: those that are called, and those outside that the mesh knows."""
+    return tuple(dict.fromkeys([*hosts(sites), *map(Host, sorted(outside(survey)))]))
+
+
 def _item(
     workload: Workload,
     host: Host,

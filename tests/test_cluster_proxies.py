@@ -266,13 +266,15 @@ def _status(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("hosts", "bytes_at_most"), [([Host("httpbin.org")], 10_000), (None, 1_000_000)], ids=["one host", "everything"]
+    ("hosts", "overview", "bytes_at_most"),
+    [([Host("httpbin.org")], False, 10_000), ([Host("httpbin.org")], True, 10_000), (None, True, 1_000_000)],
+    ids=["verify", "inspect", "everything"],
 )
 def test_of_twenty_megabytes_of_statistics_only_what_is_wanted_is_read(
-    api: FakeApi, cluster: Cluster, hosts: list[Host] | None, bytes_at_most: int
+    api: FakeApi, cluster: Cluster, hosts: list[Host] | None, overview: bool, bytes_at_most: int
 ) -> None:
     api.ports[("a", 15000)] = crowded = Crowded()
-    said = read_snapshots(cluster, [pod(A)], hosts)[A]
+    said = read_snapshots(cluster, [pod(A)], hosts, overview=overview)[A]
     assert isinstance(said, ProxySnapshot)
     assert RequestSeries("httpbin.org", "PassthroughCluster", "200", "-", 7) in said.requests
     passed = [one.endpoints for one in said.upstreams if one.name == "PassthroughCluster"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,9 @@ class Cluster3:
         return len(self.api.asked("GET", PATHS[kind]))
 
 
-def empty_admin(path: str) -> tuple[int, str]:
+def empty_admin(asked: list[str], path: str) -> tuple[int, str]:
     """A sidecar that has done nothing yet."""
+    asked.append(path)
     if path.startswith("/config_dump"):
         return 404, "not found in config dump"
     return 200, "" if path.startswith("/stats") else "{}"
@@ -184,8 +186,9 @@ def test_one_namespace_whose_sidecars_may_not_be_asked_costs_the_others_nothing(
     started = [{"name": "istio-proxy", "ready": True, "state": {"running": {}}}]
     pods = [owned(build.pod(f"curl-1-{space}", space), "ReplicaSet", "curl-1") for space in SPACES]
     three.has("Pod", *({**one, "status": {**one["status"], "containerStatuses": started}} for one in pods))
+    asked: list[str] = []
     for space in ("a-b", "b"):
-        three.api.ports[(f"curl-1-{space}", 15000)] = empty_admin
+        three.api.ports[(f"curl-1-{space}", 15000)] = partial(empty_admin, asked)
     for way in ("portforward", "exec"):
         refusal = status(403, f'User "ann" cannot create resource "pods/{way}" in the namespace "a"')
         three.api.refused[f"/api/v1/namespaces/a/pods/curl-1-a/{way}"] = refusal
@@ -197,6 +200,9 @@ def test_one_namespace_whose_sidecars_may_not_be_asked_costs_the_others_nothing(
     assert [(one["code"], one["evidence"][0]["object"]["name"]) for one in denied] == [("no-permission", "curl-1-a")]
     assert 'cannot create resource "pods/portforward" in the namespace "a"' in denied[0]["message"]
     assert {one["workload"]["namespace"]: one["proxies"] for one in report["passthrough"]} == {"a-b": 1, "a": 0, "b": 1}
+    assert {path for path in asked if "active_clusters" in path} == {
+        "/config_dump?resource=dynamic_active_clusters&name_regex=.*(Cluster|httpbin[.]org)"
+    }, "of a large mesh, only what is called is read"
 
 
 def test_a_list_in_another_order_is_refused_and_not_misread(three: Cluster3, cluster: Cluster) -> None:

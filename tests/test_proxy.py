@@ -97,7 +97,14 @@ def test_the_same_host_is_asked_once() -> None:
 
 def test_latencies_are_not_read_for_everything() -> None:
     assert "duration" not in "".join(admin_paths(None))
+    assert "duration" not in "".join(admin_paths(["httpbin.org"], overview=True))
     assert "duration" in "".join(admin_paths(["httpbin.org"]))
+
+
+def test_an_overview_of_hosts_has_the_listeners_last_resort_too() -> None:
+    for hosts in (["httpbin.org"], [], [f"host-{number}.example.com" for number in range(500)], None):
+        assert any("listeners" in path for path in admin_paths(hosts, overview=True))
+    assert any("httpbin.org" in path for path in admin_paths(["httpbin.org"], overview=True))
 
 
 @given(st.lists(st.from_regex(r"[a-z0-9]{1,63}(\.[a-z0-9]{1,63}){1,3}", fullmatch=True), max_size=30))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,7 +30,8 @@ from kubectl_egress.errors import UsageError
 if TYPE_CHECKING:
     from kubectl_egress.cluster.survey import Asking
     from kubectl_egress.inspection import InspectReport
-    from kubectl_egress.model import CallSite, Finding, Survey
+    from kubectl_egress.model import CallSite, Finding, Host, Survey
+    from kubectl_egress.places import Forced, Place
 
 MANY = 100
 """More sidecars than this in one namespace are not all asked unless told."""
@@ -103,7 +105,17 @@ def how_to_ask(live: str, *, in_files: bool = False) -> Asking | None:
         return None
     from kubectl_egress.cluster.survey import Asking
 
-    return Asking(sample=int(sample[1]), logs=True) if sample else Asking(at_most=MANY, logs=True)
+    return Asking(sample=int(sample[1]), overview=True) if sample else Asking(at_most=MANY, overview=True)
+
+
+def about_hosts(asking: Asking | None, places: Sequence[Place], forced: Sequence[Forced]) -> Asking | None:
+    """The sidecars asked about the hosts that the workloads call, and those outside that the mesh knows, alone."""
+    from kubectl_egress import inspection
+
+    def concerned(survey: Survey) -> Sequence[Host]:
+        return inspection.concerned(survey, inspection.call_sites(survey, places, forced))
+
+    return replace(asking, about=concerned) if asking else None
 
 
 def read_cluster(
@@ -114,7 +126,7 @@ def read_cluster(
 
     places, forced = reading.places(), reading.forced()
     with Slow(sys.stderr, "reading workloads" + (" and asking their sidecars" if asking else "")):
-        survey = survey_cluster(targets, selection, connection, asking, places)
+        survey = survey_cluster(targets, selection, connection, about_hosts(asking, places, forced), places)
     refuse_blind(survey)
     sites = inspection.call_sites(survey, places, forced)
     check_forced(forced, sites)
@@ -136,6 +148,7 @@ def read_namespaces(
     places, forced = reading.places(), reading.forced()
     reports: list[InspectReport] = []
     with Slow(sys.stderr, "reading") as progress:
+        asking = about_hosts(asking, places, forced)
         for survey in surveys_of_cluster(targets, selection, connection, asking, places):
             refuse_blind(survey)
             sites = inspection.call_sites(survey, places, forced)

@@ -16,6 +16,8 @@ from kubectl_egress.proxy import access_log, admin_paths, snapshot, wire
 T = TypeVar("T")
 
 ADMIN_PORT = 15000
+CONCURRENCY = 32
+"""As many sidecars are asked side by side; from far away it is the way that takes the time."""
 _LOG_LINES = 1000
 _LOG_BYTES = 1_000_000
 CONTAINER = "istio-proxy"
@@ -55,7 +57,12 @@ def not_running(pod: Body) -> ProxyUnread | None:
 
 
 def read_proxies(
-    cluster: Cluster, pods: Sequence[Body], paths: Sequence[str], *, concurrency: int = 16, timeout: float = 10.0
+    cluster: Cluster,
+    pods: Sequence[Body],
+    paths: Sequence[str],
+    *,
+    concurrency: int = CONCURRENCY,
+    timeout: float = 10.0,
 ) -> Mapping[Ref, Mapping[str, str] | ProxyUnread]:
     """Ask the sidecar of every pod for the admin paths: by pod, the texts by path, or why there are none.
 
@@ -69,15 +76,16 @@ def read_snapshots(
     pods: Sequence[Body],
     hosts: Sequence[Host] | None,
     *,
-    concurrency: int = 16,
+    concurrency: int = CONCURRENCY,
     timeout: float = 10.0,
-    logs: bool = False,
+    overview: bool = False,
 ) -> Mapping[Ref, Proxy]:
     """What the sidecar of every pod says about the hosts (None: about everything outbound), read and understood.
 
-    `logs`: of one that has sent to hosts without a name, also what its access log says of them.
+    `overview`: as `inspect` shows it: no latencies, and of a sidecar that has sent to hosts without a name also what its
+    access log says of them.
     """
-    paths = admin_paths(None if hosts is None else [str(host) for host in hosts])
+    paths = admin_paths(None if hosts is None else [str(host) for host in hosts], overview=overview)
 
     def read(pod: Ref) -> Proxy:
         texts = _read(cluster, pod, paths, timeout)
@@ -86,7 +94,7 @@ def read_snapshots(
         try:
             # Here and not afterwards: the texts of a thousand proxies are not to be held together.
             said = snapshot(pod, texts, time.monotonic())
-            return _with_log(cluster, said) if logs and wire.has_nameless(said) else said
+            return _with_log(cluster, said) if overview and wire.has_nameless(said) else said
         except EgressError as error:
             return ProxyUnread(pod, error.message)
 

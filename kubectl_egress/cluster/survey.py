@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kubectl_egress import kinds
 from kubectl_egress.cluster import owners
 from kubectl_egress.cluster.cluster import Cluster
 from kubectl_egress.cluster.lists import PODS, Read, document, listed, resource_of, side_by_side
-from kubectl_egress.cluster.proxies import has_proxy, is_running, not_running, read_snapshots
+from kubectl_egress.cluster.proxies import CONCURRENCY, has_proxy, is_running, not_running, read_snapshots
 from kubectl_egress.cluster.resources import ApiResource
 from kubectl_egress.cluster.surroundings import (
     config_maps_of,
@@ -38,13 +38,15 @@ class Asking:
 
     hosts: Sequence[Host] | None = None
     """About what; None: about everything outbound."""
-    concurrency: int = 16
+    about: Callable[[Survey], Sequence[Host]] | None = None
+    """About what, as all that else was read says."""
+    concurrency: int = CONCURRENCY
     sample: int = 0
     """As many sidecars of each workload; 0: all."""
     at_most: int = 0
     """With more sidecars than this, one of each workload; 0: no limit."""
-    logs: bool = False
-    """Whether to read their access logs for the names of hosts that the mesh does not know."""
+    overview: bool = False
+    """What `inspect` shows: also their access logs, for the names of hosts that the mesh does not know."""
 
 
 def survey(
@@ -56,7 +58,7 @@ def survey(
     live: bool = True,
     hosts: Sequence[Host] | None = None,
     places: Sequence[Place] = (),
-    concurrency: int = 16,
+    concurrency: int = CONCURRENCY,
     asking: Asking | None = None,
 ) -> Survey:
     """Read the workloads that the targets and the label selector mean, and what decides about them.
@@ -73,7 +75,8 @@ def survey(
     with side_by_side(_READERS, "survey") as pool:
         others = () if targets else other_resources(cluster, places)
         found = _gather(cluster, selections, namespace, selector, pool, others)
-    return assembled(cluster, found, namespace or "", (asking or Asking(hosts, concurrency)) if live else None)
+    how = (asking or Asking(hosts, concurrency=concurrency)) if live else None
+    return assembled(cluster, found, namespace or "", how)
 
 
 def assembled(cluster: Cluster, found: Found, namespace: str, asking: Asking | None) -> Survey:
@@ -82,7 +85,7 @@ def assembled(cluster: Cluster, found: Found, namespace: str, asking: Asking | N
     workloads = tuple(Workload(one, grouped.get(one.ref, ())) for one in found.workloads)
     journals, config_maps = journals_and_others(found.config_maps)
     besides = recorded_besides(cluster, journals)
-    return Survey(
+    seen = Survey(
         namespace=namespace,
         workloads=workloads,
         config_maps=config_maps,
@@ -90,12 +93,12 @@ def assembled(cluster: Cluster, found: Found, namespace: str, asking: Asking | N
         mesh_objects=tuple(document(body) for body in (*found.mesh, *besides.items)),
         journals=journals,
         settings=found.settings,
-        proxies=_proxies(cluster, workloads, asking) if asking else {},
         denied=(*found.denied, *besides.denied),
         live=True,
         knative_aliases=knative_aliases(cluster, found.workloads),
         readers=owners.readers(grouped, found.workloads),
     )
+    return replace(seen, proxies=_proxies(cluster, seen, asking)) if asking else seen
 
 
 def pods_of(cluster: Cluster, workloads: Iterable[Ref]) -> Mapping[Ref, tuple[Body, ...]]:
@@ -243,13 +246,14 @@ def _check_names(
         raise NotFoundError("; ".join(missing), remedy, status=404, reason="NotFound")
 
 
-def _proxies(cluster: Cluster, workloads: Sequence[Workload], asking: Asking) -> Mapping[Ref, Proxy]:
+def _proxies(cluster: Cluster, seen: Survey, asking: Asking) -> Mapping[Ref, Proxy]:
     """What the sidecars say, and why those say nothing that ought to run."""
-    dead = (not_running(pod) for workload in workloads for pod in workload.pods if not is_leaving(pod))
-    by_workload = _askable(workloads)
+    dead = (not_running(pod) for workload in seen.workloads for pod in workload.pods if not is_leaving(pod))
+    by_workload = _askable(seen.workloads)
     many = bool(asking.at_most) and sum(map(len, by_workload)) > asking.at_most
     chosen = [pod for pods in by_workload for pod in pods[: 1 if many else asking.sample or None]]
-    said = read_snapshots(cluster, chosen, asking.hosts, concurrency=asking.concurrency, logs=asking.logs)
+    hosts = asking.about(seen) if asking.about and chosen else asking.hosts
+    said = read_snapshots(cluster, chosen, hosts, concurrency=asking.concurrency, overview=asking.overview)
     return {**said, **{one.pod: one for one in dead if one is not None}}
 
 

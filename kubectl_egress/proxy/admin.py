@@ -33,24 +33,26 @@ _DURATIONS = "istio_request_duration_milliseconds"
 _PROCESS = "server.uptime|istio_build"
 
 
-def admin_paths(hosts: Sequence[str] | None) -> tuple[str, ...]:
-    """The admin paths whose texts `snapshot` wants; None: everything outbound, without latencies, as `inspect` shows it.
+def admin_paths(hosts: Sequence[str] | None, *, overview: bool = False) -> tuple[str, ...]:
+    """The admin paths whose texts `snapshot` wants; None: everything outbound, which of a large mesh is a great deal.
 
-    `hosts` as `str(Host)`: a name, `*.name`, or either with `:port`. The paths are to be sent as they are: they hold no
+    `overview`: what `inspect` shows, the listeners' last resort and no latencies; always so of everything. `hosts` as `str(Host)`: a name, `*.name`, or either with `:port`. The paths are to be sent as they are: they hold no
     character that needs quoting, since not every Envoy decodes every query. A little more than was asked for may come
     back; what reads it looks at exact names.
     """
     if hosts is not None and sum(map(len, hosts)) > _MANY:
-        return admin_paths(["*", *sorted({host[host.index(":") :] for host in hosts if ":" in host})])
+        ports = sorted({host[host.index(":") :] for host in hosts if ":" in host})
+        return admin_paths(["*", *ports], overview=overview)
+    overview = overview or hosts is None
     named = ["outbound"] if hosts is None else [f"outbound.*{name}" for name in _names(hosts)]
     clusters = "|".join([*_CATCH_ALL, *named])
     return (
         # First: what has ended by now was sent before now, so the endpoints that come next have counted it.
-        f"{_STATISTICS}&filter={_statistics_filter(hosts)}",
+        f"{_STATISTICS}&filter={_statistics_filter(hosts, latencies=not overview)}",
         f"{_CLUSTERS}&filter={clusters}",  # Envoy that does not know the filter yet answers with all
         *(f"{_ACTIVE_CLUSTERS}&name_regex={pattern}" for pattern in _cluster_patterns(hosts)),
         f"{_ROUTES}&name_regex=({'|'.join(_route_tables(hosts))})",
-        *([f"{_LISTENERS}&name_regex=virtualOutbound"] if hosts is None else []),
+        *([f"{_LISTENERS}&name_regex=virtualOutbound"] if overview else []),
     )
 
 
@@ -75,14 +77,14 @@ def _route_tables(hosts: Sequence[str] | None) -> list[str]:
     return ["80", *sorted(ports - {"80", "443"})]
 
 
-def _statistics_filter(hosts: Sequence[str] | None) -> str:
+def _statistics_filter(hosts: Sequence[str] | None, *, latencies: bool) -> str:
     """The filter sees the name joined with all tags; before istio.stats was native, the tags stood in front."""
     if hosts is None:
         return f"{_REQUESTS}|{_PROCESS}"
     names = "|".join(_names(hosts))
     wanted = "|".join([*_CATCH_ALL, *_names(hosts)])
     both = [f"{_REQUESTS}.*({wanted})|({wanted}).*{_REQUESTS}"]
-    both += [f"{_DURATIONS}.*({names})|({names}).*{_DURATIONS}"] if hosts else []
+    both += [f"{_DURATIONS}.*({names})|({names}).*{_DURATIONS}"] if hosts and latencies else []
     return "|".join([*both, _PROCESS])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from kubectl_egress import paths, urls
 from kubectl_egress.inspection import InspectItem, InspectReport, PassthroughTraffic
 from kubectl_egress.model import CallSite, Host, Severity, Visibility
-from kubectl_egress.proxy.wire import Destination
+from kubectl_egress.proxy.wire import Destination, KnownBy
 from kubectl_egress.report.colour import highlighted
 from kubectl_egress.report.findings import RANK, finding_document, findings_text
 from kubectl_egress.report.names import reference, resource_name, short_name
@@ -101,7 +101,7 @@ def _calls(item: InspectItem) -> str:
 
 
 def _wire(item: InspectItem) -> str:
-    """What the sidecars have sent there, and how the host is known: `12 connections (by address)`."""
+    """What the sidecars have sent there, and how the host is known: `12 connections (matched by address)`."""
     return ", ".join(dict.fromkeys(f"{_amount(one)}{_known(one)}" for one in item.seen))
 
 
@@ -112,6 +112,8 @@ def _amount(one: Destination) -> str:
 
 
 def _known(one: Destination) -> str:
+    if one.known_by is KnownBy.ADDRESS:
+        return " (matched by address)"
     return f" (by {one.known_by})" if one.known_by else ""
 
 
