@@ -47,7 +47,7 @@ def _contexts(section: str) -> Callable[[Place], Candidates]:
 
 def _namespaces(place: Place) -> Candidates:
     with _Asking(place) as cluster:
-        return [(one["metadata"]["name"], "") for one in cluster.list("v1", "namespaces", None)]
+        return [(one["metadata"]["name"], "") for one in cluster.list("v1", "namespaces", None, metadata_only=True)]
 
 
 def _workloads(place: Place) -> Candidates:
@@ -73,7 +73,7 @@ def _listed(cluster: Cluster, row: Any) -> Iterable[Mapping[str, Any]]:
     from kubectl_egress.errors import ApiError
 
     try:
-        return list(cluster.list(row.api_version, row.plural, cluster.namespace))
+        return list(cluster.list(row.api_version, row.plural, cluster.namespace, metadata_only=True))
     except ApiError:  # a type that this cluster does not have, or that may not be listed
         return []
 
