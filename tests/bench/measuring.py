@@ -23,6 +23,8 @@ class Run:
     """Seconds until the first byte of its output; all of them where there was none."""
     megabytes: float
     """The largest resident size."""
+    computing: float = 0.0
+    """Seconds of processor time, which another program on the machine lengthens less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
     process.stdout.close()
     process.stderr.close()
     assert process.returncode == 0, f"{' '.join(command)}: {said}"
-    return Run(seconds, first or seconds, usage.ru_maxrss / 1024)
+    return Run(seconds, first or seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
 
 
 def alternating(*commands: Callable[[], Run], runs: int = RUNS) -> list[Run]:
@@ -77,6 +79,7 @@ def _median(runs: Sequence[Run]) -> Run:
         statistics.median(one.seconds for one in runs),
         statistics.median(one.first for one in runs),
         statistics.median(one.megabytes for one in runs),
+        statistics.median(one.computing for one in runs),
     )
 
 
