@@ -224,7 +224,10 @@ def hosts(sites: Iterable[CallSite]) -> tuple[Host, ...]:
 
 def concerned(survey: Survey, sites: Iterable[CallSite]) -> tuple[Host, ...]:
     """The hosts that a sidecar may have something to say about: those that are called, and those outside that the mesh knows."""
-    return tuple(dict.fromkeys([*hosts(sites), *map(Host, sorted(outside(survey)))]))
+    spaces = {workload.ref.namespace for workload in survey.workloads}
+    seen = tuple(one for one in survey.mesh_objects if any(mesh.exported_to(one, space) for space in spaces))
+    known = outside(replace(survey, mesh_objects=seen))
+    return tuple(dict.fromkeys([*hosts(sites), *map(Host, sorted(known))]))
 
 
 def _item(

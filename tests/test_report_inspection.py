@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kubectl_egress.inspection import InspectReport, call_sites, hosts, inspect
+from kubectl_egress.inspection import InspectReport, call_sites, concerned, hosts, inspect
 from kubectl_egress.model import (
     Document,
     Endpoint,
@@ -20,6 +20,7 @@ from kubectl_egress.model import (
     Visibility,
     Workload,
 )
+from tests.build_mesh import entry
 
 HTTPBIN = Host("httpbin.org")
 STRIPE = Host("api.stripe.com")
@@ -98,6 +99,18 @@ def test_a_named_host_is_named() -> None:
     proxies = {POD: snapshot(Upstream("outbound|443||httpbin.org", None))}
     (item,) = look(workload(CURL, "https://httpbin.org"), proxies=proxies).items
     assert item.visibility is Visibility.NAMED
+
+
+def test_a_sidecar_is_asked_about_what_is_called_and_what_the_namespace_sees_outside() -> None:
+    entries = (
+        entry("seen", "other", hosts=["seen.example.com", "*.example.org"]),
+        entry("own", "shop", hosts=["own.example.com"], exportTo=["."]),
+        entry("hidden", "other", hosts=["hidden.example.com"], exportTo=["."]),
+        entry("inside", "other", hosts=["inside.example.com"], location="MESH_INTERNAL"),
+    )
+    survey = Survey("shop", (workload(CURL, "https://httpbin.org:8443/"),), mesh_objects=entries)
+    asked = {str(host) for host in concerned(survey, call_sites(survey))}
+    assert asked == {"httpbin.org:8443", "seen.example.com", "*.example.org", "own.example.com"}
 
 
 def test_a_proxy_that_could_not_be_read_is_said() -> None:
