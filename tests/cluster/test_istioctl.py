@@ -74,6 +74,7 @@ def test_the_server_takes_what_is_printed(cluster: RealLab, scene: Scene, manife
     assert said.count("(server dry run)") == 4, said
 
 
+@pytest.mark.any_istio
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 @pytest.mark.parametrize("way", [("apply",), ("apply", "--server-side")], ids=["client side", "server side"])
 def test_apply_of_what_is_printed_and_away_again(

@@ -35,10 +35,12 @@ def test_a_server_that_shows_a_bad_certificate(scene: Scene, cluster: RealLab, c
         cluster.set_certificate(HOST, "good")
 
 
+@pytest.mark.any_istio
 @pytest.mark.parametrize("change", [failing.own_setting, failing.other_annotation, failing.object_of_the_same_name])
 def test_somebody_changes_something_between_plan_and_patch(scene: Scene, change: Callable[[Scene], None]) -> None:
     failing.test_somebody_changes_something_between_plan_and_patch(scene, change)
 
 
+@pytest.mark.any_istio
 def test_somebody_who_only_scales_is_no_reason_to_stop(scene: Scene) -> None:
     failing.test_somebody_who_only_scales_is_no_reason_to_stop(scene)
