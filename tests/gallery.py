@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from kubectl_egress.errors import ApiError
@@ -153,10 +154,13 @@ def drawings(directory: Path) -> None:
     browser.print_to(directory / "report.html", directory / "report.pdf")
 
 
-def given(arguments: Sequence[str]) -> Path:
+def given() -> Path:
     """Where to."""
-    return Path(arguments[0] if arguments else "build/gallery").resolve()
+    parser = argparse.ArgumentParser(prog="python -m tests.gallery", description=__doc__)
+    parser.add_argument("directory", nargs="?", default="build/gallery", type=Path)
+    directory: Path = parser.parse_args().directory
+    return directory.resolve()
 
 
 if __name__ == "__main__":
-    main(given(sys.argv[1:]))
+    main(given())
