@@ -12,11 +12,13 @@ from tests.scene import HOST, NATIVE, Scene
 pytestmark = pytest.mark.lab
 
 URL = f"https://{HOST}/status/200"
-# Each request reads all three sources anew: a file of a volume would change under a running pod.
+# Each request reads all sources anew: a file of a volume would change under a running pod.
 SCRIPT = """\
 trap 'going=1' TERM
 while [ -z "$going" ]; do
-  for url in "$SINGLE" "$BULK" "$(sed -n 's/^api.url=//p' /config/app.properties)"; do
+  said() { sed -n "s/^$1=//p" /config/app.properties; }
+  for url in "$SINGLE" "$BULK" "$(said api.url)" "$PAY_SCHEME://$PAY_HOST:$PAY_PORT/status/200" \
+    "$(said card.scheme)://$(said card.host):$(said card.port)/status/200"; do
     said=$(trap '' TERM; curl -s -m 5 -o /dev/null -w '%{http_code}' "$url"); echo "request $said $?"
   done
   sleep .1
@@ -28,7 +30,9 @@ sleep .4
 
 
 def template() -> dict[str, Any]:
-    env = [
+    env: list[dict[str, Any]] = [
+        {"name": "PAY_HOST", "value": HOST},
+        {"name": "PAY_PORT", "value": "443"},
         {"name": "SINGLE", "valueFrom": {"configMapKeyRef": {"name": "single", "key": "url"}}},
     ]
     mounts = [{"name": "config", "mountPath": "/config"}]
@@ -46,11 +50,14 @@ def template() -> dict[str, Any]:
     }
 
 
-def test_three_ways_to_read_a_config_map(scene: Scene) -> None:
+SETTINGS = f"# settings\napi.url={URL}\nname=x\ncard.scheme=https\ncard.host={HOST}\ncard.port=443\n"
+
+
+def test_three_ways_to_read_a_config_map_with_urls_and_with_settings_that_say_a_call_together(scene: Scene) -> None:
     originals = [
         build.config_map("single", {"url": URL, "unrelated": "kept"}, scene.namespace),
-        build.config_map("bulk", {"BULK": URL}, scene.namespace, immutable=True),
-        build.config_map("files", {"app.properties": f"# settings\napi.url={URL}\nname=x\n"}, scene.namespace),
+        build.config_map("bulk", {"BULK": URL, "PAY_SCHEME": "https"}, scene.namespace, immutable=True),
+        build.config_map("files", {"app.properties": SETTINGS}, scene.namespace),
     ]
     for body in originals:
         scene.create(body)
@@ -68,9 +75,13 @@ def test_three_ways_to_read_a_config_map(scene: Scene) -> None:
         name: body for (kind, name), body in migrated.items() if kind == "ConfigMap" and (kind, name) not in before
     }
     contents = sorted(str(body["data"]) for name, body in copies.items() if not name.startswith("kubectl-egress."))
-    wanted = [{key: text.replace("https", "http") for key, text in body["data"].items()} for body in originals]
+    wanted = [
+        {key: text.replace("https", "http").replace("443", "80") for key, text in body["data"].items()}
+        for body in originals
+    ]
     assert contents == sorted(map(str, wanted))
     spec = str(migrated["Deployment", "caller"]["spec"])
+    assert "{'name': 'PAY_PORT', 'value': '80'}" in spec
     assert all(f"'name': '{name}'" in spec for name in copies if not name.startswith("kubectl-egress."))
 
     scene.undo()
