@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from kubectl_egress import kinds
 from kubectl_egress.model import Body, Document, Host, Ref, Steps
@@ -32,28 +33,58 @@ _FAR = 600
 Place = tuple[Ref, Steps, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading:
-    """What one container reads, and the calls that its settings say together."""
+    """What one container reads, and the calls that its settings say together; what few need is made when it is asked for."""
 
+    workload: Ref
     steps: Steps
     container: Body
     strings: tuple[Found, ...]
+    groups: tuple[tuple[Setting, ...], ...]
     calls: tuple[SplitCall, ...]
-    names: Collection[str]
-    """The words of its own name, its workload's and its image's."""
-    texts: Mapping[tuple[Ref, Steps], str]
-    """The files among them, by where they stand."""
-    sign_in: frozenset[str]
-    uses: Mapping[Place, frozenset[Host | None]]
-    """By the place of each setting, the hosts that it is a part of a call to; None where it is not known to be."""
-    references: Mapping[str, Sequence[tuple[str, int, int]]]
-    """By variable, where strings refer to it, as Kubernetes or a shell does: the string, and the span there."""
 
     @property
     def name(self) -> str:
         """The container's."""
         return str(self.container.get("name", ""))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The words of its own name, its workload's and its image's, each name as one word too."""
+        image = str(self.container.get("image", "")).rpartition("/")[2].partition("@")[0].partition(":")[0]
+        named = [Name(str(one)).words for one in (self.workload.name, self.container.get("name"), image)]
+        return frozenset(word for one in named for word in (*one.split(), one.replace(" ", "")))
+
+    @cached_property
+    def texts(self) -> Mapping[tuple[Ref, Steps], str]:
+        """The files among its strings, by where they stand."""
+        return {(found.object, found.steps): found.text for found in self.strings if found.object != self.workload}
+
+    @cached_property
+    def sign_in(self) -> frozenset[str]:
+        """The stems of the credentials among its settings."""
+        return stems_of(setting.name for group in self.groups for setting in group)
+
+    @cached_property
+    def uses(self) -> Mapping[Place, frozenset[Host | None]]:
+        """By the place of each setting, the hosts that it is a part of a call to; None where it is not known to be."""
+        called = {setting.place: call.url.host for call in self.calls for _, setting, _ in call.parts}
+        found: dict[Place, set[Host | None]] = {}
+        for group in self.groups:
+            for setting in group:
+                found.setdefault(setting.place, set()).add(called.get(setting.place))
+        return {place: frozenset(hosts) for place, hosts in found.items()}
+
+    @cached_property
+    def references(self) -> Mapping[str, Sequence[tuple[str, int, int]]]:
+        """By variable, where strings refer to it, as Kubernetes or a shell does: the string, and the span there."""
+        found: dict[str, list[tuple[str, int, int]]] = {}
+        for one in self.strings:
+            for match in _REFERENCE.finditer(one.text) if "$" in one.text else ():
+                variable = match["kubernetes"] or match["braces"] or match["plain"]
+                found.setdefault(variable, []).append((one.text, *match.span()))
+        return found
 
 
 def readings(workload: Document, reader: Reader) -> tuple[Reading, ...]:
@@ -73,39 +104,7 @@ def _reading(workload: Ref, reader: Reader, steps: Steps, container: Body) -> Re
         if found.object != workload:
             groups += [tuple(one) for one in settings_in(found.text, found.object, found.steps, found.entry)]
     calls = tuple(call for group in groups for call in split_calls(group))
-    image = str(container.get("image", "")).rpartition("/")[2].partition("@")[0].partition(":")[0]
-    named = [Name(str(one)).words for one in (workload.name, container.get("name"), image)]
-    names = {word for one in named for word in (*one.split(), one.replace(" ", ""))}
-    return Reading(
-        steps,
-        container,
-        strings,
-        calls,
-        names,
-        {(found.object, found.steps): found.text for found in strings if found.object != workload},
-        stems_of(setting.name for group in groups for setting in group),
-        _uses(groups, calls),
-        _references(strings) if calls else {},
-    )
-
-
-def _uses(groups: Iterable[Sequence[Setting]], calls: Iterable[SplitCall]) -> Mapping[Place, frozenset[Host | None]]:
-    called = {setting.place: call.url.host for call in calls for _, setting, _ in call.parts}
-    found: dict[Place, set[Host | None]] = {}
-    for group in groups:
-        for setting in group:
-            found.setdefault(setting.place, set()).add(called.get(setting.place))
-    return {place: frozenset(hosts) for place, hosts in found.items()}
-
-
-def _references(strings: Iterable[Found]) -> Mapping[str, Sequence[tuple[str, int, int]]]:
-    found: dict[str, list[tuple[str, int, int]]] = {}
-    for one in strings:
-        for match in _REFERENCE.finditer(one.text) if "$" in one.text else ():
-            found.setdefault(match["kubernetes"] or match["braces"] or match["plain"], []).append(
-                (one.text, *match.span())
-            )
-    return found
+    return Reading(workload, steps, container, strings, tuple(groups), calls)
 
 
 def why_not(call: SplitCall, reading: Reading, all_of_them: Sequence[Reading]) -> str:
@@ -113,7 +112,7 @@ def why_not(call: SplitCall, reading: Reading, all_of_them: Sequence[Reading]) -
     if not call.parts:
         return "which leave open how the call is made"
     words = set(call.subject.split())
-    if words & OWN_WORDS or words <= set(reading.names) or call.subject.replace(" ", "") in reading.names:
+    if words & OWN_WORDS or words <= reading.names or call.subject.replace(" ", "") in reading.names:
         return "perhaps of its own address"
     for _, setting, _ in call.parts:
         if any(one.uses.get(setting.place, frozenset()) - {call.url.host} for one in all_of_them):
