@@ -129,6 +129,11 @@ def test_what_somebody_changes_while_the_prompt_waits_is_not_overwritten(scene: 
 def test_ctrl_c_in_an_undo_says_the_way_on(scene: Scene) -> None:
     before = scene.state()
     scene.migrate()
+    versions = scene.versions()
+    run = typed(scene, "undo", HOST, answers=[(PROMPT, INTERRUPT)])
+    assert run.status == 130
+    assert run.out.endswith("\nInterrupted: nothing was changed.\n")
+    assert scene.versions() == versions
     run = typed(scene, "undo", HOST, answers=[(PROMPT, "y\n"), ("caller patched", INTERRUPT)])
     assert run.status == 130
     assert run.out.endswith(
