@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.options import ConnectionOptions
 from kubectl_egress.cluster.rollout import wait_rollout
-from kubectl_egress.errors import ApiError, UnreachableError
+from kubectl_egress.errors import ApiError, NotFoundError, UnreachableError
 from kubectl_egress.lab.client import Counters, Lab
 from kubectl_egress.mesh import object_name
 from kubectl_egress.model import Body, Host, PatchOperation, Ref
@@ -43,6 +44,7 @@ sleep .4
 """
 
 Found = TypeVar("Found")
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,27 @@ class Scene:
         for recorder in self._recorders:
             recorder.stop()
         self.cluster.close()
+
+    def clear(self) -> None:
+        """End everything that calls, at once, and forget what was asked of the lab and what it has counted."""
+        self.lab.set_configuration_delay(0)
+        for kind in ("Deployment", "CronJob", "Job"):
+            resource = self.cluster.resource_of(kind)
+            for body in list(self.cluster.list(resource.api_version, resource.plural, self.namespace)):
+                with contextlib.suppress(NotFoundError):  # a Job goes with its CronJob
+                    self.delete(kind, body["metadata"]["name"])
+
+        def gone() -> bool:
+            left = list(self.cluster.list("v1", "pods", self.namespace))
+            for pod in left:
+                ref = Ref("Pod", self.namespace, pod["metadata"]["name"], "v1")
+                with contextlib.suppress(NotFoundError):
+                    self.cluster.delete(ref, uid=pod["metadata"]["uid"], grace_seconds=0)
+            return not left
+
+        until(gone, "the pods are gone")
+        self.lab.set_certificate(HOST, "good")
+        self.lab.reset()
 
     # ---- the tool
 
@@ -211,6 +234,16 @@ class Scene:
     def counters(self) -> Counters:
         """What reached the outside world."""
         return self.lab.counters()
+
+
+@contextlib.contextmanager
+def scene_in(lab: Lab) -> Iterator[Scene]:
+    """A namespace of its own in a lab that others use too; nothing of it calls any more afterwards."""
+    with Scene(lab, f"scene-{next(_numbers)}") as found:
+        try:
+            yield found
+        finally:
+            found.clear()
 
 
 def written(body: Body) -> dict[str, Any]:

@@ -22,6 +22,11 @@ CALLER = "caller"
 TEMPLATE: Steps = ("spec", "template", "metadata", "annotations")
 
 
+@pytest.fixture
+def scene(shared_scene: Scene) -> Scene:
+    return shared_scene
+
+
 def planned(scene: Scene) -> tuple[Plan, Conditions]:
     """What `migrate httpbin.org` decides, and how it would do it."""
     seen: Survey = survey(scene.cluster)

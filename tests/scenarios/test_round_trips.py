@@ -27,6 +27,11 @@ REFUSED = 7
 ORDINARY = {"sidecar.istio.io/nativeSidecar": "false"}
 
 
+@pytest.fixture
+def scene(shared_scene: Scene) -> Scene:
+    return shared_scene
+
+
 def failures(pods: Sequence[Sequence[Request]]) -> list[Request]:
     return [request for requests in pods for request in requests if not request.served]
 

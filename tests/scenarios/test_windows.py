@@ -8,11 +8,9 @@ that has been seen, however long it takes.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,19 +19,18 @@ import pytest
 from kubectl_egress import inspection
 from kubectl_egress.apply import Conditions, carry_out
 from kubectl_egress.cluster.survey import survey
-from kubectl_egress.errors import EgressError, NotFoundError
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.errors import EgressError
+from kubectl_egress.lab.client import Lab
 from kubectl_egress.mesh import API_VERSION
-from kubectl_egress.model import Action, Host, Outcome, PatchOperation, Plan, Ref, Steps, Wait
+from kubectl_egress.model import Action, Host, Outcome, PatchOperation, Plan, Steps, Wait
 from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
 from tests import build
-from tests.scene import MESH_KINDS, NATIVE, Scene, until
+from tests.scene import MESH_KINDS, NATIVE, Scene, scene_in, until
 
 pytestmark = pytest.mark.lab
 
 HOSTS = {"closed": "httpbin.org", "open": "api.example.com", "bare": "api.example.org"}
 PAIR = ("closed", "open")
-NUMBERS = itertools.count()
 YESTERDAY = 3600.0
 FOR_EVER = 3600
 TEMPLATE: Steps = ("spec", "template")
@@ -42,24 +39,9 @@ STUBBORN = "trap '' TERM; " + LOOP
 """Calls until it is killed."""
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Lab]:
-    with start_lab() as lab:
-        yield lab
-
-
-@contextmanager
-def scene_of(shared: Lab) -> Iterator[Scene]:
-    """A namespace of its own; nothing of it calls any more afterwards."""
-    with Scene(shared, f"window-{next(NUMBERS)}") as found:
-        yield found
-        end(found)
-
-
 @pytest.fixture
-def scene(shared: Lab) -> Iterator[Scene]:
-    with scene_of(shared) as found:
-        yield found
+def scene(shared_scene: Scene) -> Scene:
+    return shared_scene
 
 
 def url(name: str) -> str:
@@ -73,26 +55,6 @@ def deploy(scene: Scene, names: Sequence[str], script: str = LOOP, **template: A
         scene.create(build.deployment(name, scene.namespace, command=command, **spec))
     for name in names:
         scene.rolled_out(name)
-
-
-def end(scene: Scene) -> None:
-    """Everything that calls, at once."""
-    scene.lab.set_configuration_delay(0)
-    for kind in ("Deployment", "CronJob"):
-        resource = scene.cluster.resource_of(kind)
-        for body in list(scene.cluster.list(resource.api_version, resource.plural, scene.namespace)):
-            scene.delete(kind, body["metadata"]["name"])
-
-    def gone() -> bool:
-        left = [pod for name in HOSTS for pod in scene.pods(name)]
-        for pod in left:
-            ref = Ref("Pod", scene.namespace, pod["metadata"]["name"], "v1")
-            with suppress(NotFoundError):
-                scene.cluster.delete(ref, uid=pod["metadata"]["uid"], grace_seconds=0)
-        return not left
-
-    until(gone, "the pods are gone")
-    scene.lab.reset()
 
 
 def migrate(scene: Scene, *names: str) -> None:
@@ -178,7 +140,7 @@ class Migrated:
 
 @pytest.fixture(scope="module")
 def migrated(shared: Lab) -> Iterator[Migrated]:
-    with scene_of(shared) as scene:
+    with scene_in(shared) as scene:
         # As nearly everywhere, something else of the mesh listens on port 80: what passes it by is counted with its host.
         ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
         spec = {"hosts": ["shop.example.net"], "ports": ports, "resolution": "DNS", "exportTo": ["."]}
@@ -299,7 +261,7 @@ def test_a_template_that_is_scaled_up_and_rolled_back_while_it_is_undone_and_aga
         roll_back(name)
     leaks(scene, "open")
     assert in_clear(scene, "closed") == 0
-    end(scene)
+    scene.clear()
 
 
 def test_a_container_that_starts_before_the_redirect(scene: Scene) -> None:
