@@ -94,7 +94,7 @@ class Interrupted:
                 raise InvalidError(f"the patch does not fit: {error!r}", status=422) from error
 
         self._asked(do)
-        return {}
+        return self._present(ref)
 
     def delete(self, ref: Ref, **_: Any) -> None:
         self._asked(lambda: self.world.do([Step(0, Action.DELETE, self._key(ref), "")]))

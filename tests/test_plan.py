@@ -360,6 +360,23 @@ def test_an_undo_leaves_what_was_in_clear_before() -> None:
     assert world.bodies() == before
 
 
+def test_who_calls_in_clear_and_was_never_migrated_is_named_before_the_mesh_forgets_the_host() -> None:
+    world = World(deployment("shop", env={"API": "https://httpbin.org/a"}))
+    world.do(migration(world, HTTPBIN).steps)
+    assert plan_undo(world.survey(), [HTTPBIN]).findings == ()
+    for name, key, value in (
+        ("report", "URL", "http://httpbin.org/r"),
+        ("identifier", "OIDC_ISSUER", "http://httpbin.org/"),
+        ("encrypted", "URL", "https://httpbin.org/"),
+    ):
+        world.create(deployment(name, env={key: value}))
+    plan = plan_undo(world.survey(), [HTTPBIN])
+    assert [(one.code, one.severity, one.workload and one.workload.name) for one in plan.findings] == [
+        ("plain-callers", "warn", "report")
+    ]
+    assert "leaves in clear" in plan.findings[0].message
+
+
 def test_two_ports_of_a_name_are_undone_one_after_the_other() -> None:
     second = Host("httpbin.org", 8443)
     world = World(deployment("shop", env={"API": "https://httpbin.org/a", "ADMIN": "https://httpbin.org:8443/b"}))

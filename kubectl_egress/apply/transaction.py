@@ -12,7 +12,7 @@ from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError, UnreachableError
 from kubectl_egress.journal import from_config_map, is_journal
 from kubectl_egress.model import Action, Outcome, Plan
-from kubectl_egress.plan import plan_undo
+from kubectl_egress.plan import CHANGED_SINCE, plan_undo
 
 if TYPE_CHECKING:
     from kubectl_egress.cluster import Cluster
@@ -151,7 +151,7 @@ def _unchanged(cause: EgressError) -> EgressError:
 
 def _undone(cause: EgressError, undo_plan: Plan) -> EgressError:
     """The same failure, with the reassurance that everything is as it was, or what is not."""
-    left = "; ".join(finding.message for finding in undo_plan.findings)
+    left = "; ".join(finding.message for finding in undo_plan.findings if finding.code == CHANGED_SINCE)
     remedy = f"undone, but for this: {left}" if left else "everything is as it was before"
     remedy += f"; {cause.remedy}" if cause.remedy else ""
     if isinstance(cause, NotProvenError):

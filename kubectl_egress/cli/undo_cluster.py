@@ -15,7 +15,7 @@ from kubectl_egress.cluster.permissions import not_permitted
 from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError, ForbiddenError
 from kubectl_egress.model import Plan
-from kubectl_egress.plan import permissions, plan_undo
+from kubectl_egress.plan import CHANGED_SINCE, permissions, plan_undo
 from kubectl_egress.urls import parse_host
 
 
@@ -53,7 +53,8 @@ def perform(plan: Plan, cluster: Cluster, timeout: str, dry_run: bool, connectio
         raise EgressError(error.message, f"{error.remedy}; {again}" if error.remedy else again) from error
     finally:
         narration.ticker.end()
-    end = "undone, but for what somebody else has changed since (see above)" if plan.findings else "as it was before"
+    left = any(finding.code == CHANGED_SINCE for finding in plan.findings)
+    end = "undone, but for what somebody else has changed since (see above)" if left else "as it was before"
     say("Nothing was changed (server dry run).\n" if dry_run else f"{hosts_text(plan)}: {end}.\n")
 
 

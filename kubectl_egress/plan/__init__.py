@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubectl_egress.plan.by_hand import Command, by_hand
+from kubectl_egress.plan.callers_undo import CHANGED_SINCE
 from kubectl_egress.plan.calling import baselines, calling
 from kubectl_egress.plan.file_edits import FileChange, FilePlan, FileRequest, plan_files
 from kubectl_egress.plan.migration import MigrationRequest, plan_migration
@@ -12,6 +13,7 @@ from kubectl_egress.plan.permissions import permissions
 from kubectl_egress.plan.undo import plan_undo
 
 __all__ = [
+    "CHANGED_SINCE",
     "Command",
     "FileChange",
     "FilePlan",

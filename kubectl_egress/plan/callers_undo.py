@@ -11,6 +11,9 @@ from kubectl_egress.model import Body, Edit, Finding, Host, Ref, Severity, Steps
 from kubectl_egress.plan.callers import named_copy, original_of, without_aliases
 from kubectl_egress.plan.holding import annotation_put_back
 
+CHANGED_SINCE = "changed-since"
+"""The code of findings that say what an undo leaves as it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallerUndo:
@@ -161,7 +164,7 @@ def where_now(body: Body, site: SiteRecord) -> Steps | None:
 
 def _annotation_left(why: str, host: Host, workload: Ref, key: str) -> Finding:
     return Finding(
-        code="changed-since",
+        code=CHANGED_SINCE,
         severity=Severity.WARN,
         message=f"the annotation {key} of the pod template was left as it is: {why}",
         remedy="take holdApplicationUntilProxyStarts out of it by hand if nobody else needs it",
@@ -174,7 +177,7 @@ def _annotation_left(why: str, host: Host, workload: Ref, key: str) -> Finding:
 
 def _left(why: str, host: Host, workload: Ref, site: SiteRecord) -> Finding:
     return Finding(
-        code="changed-since",
+        code=CHANGED_SINCE,
         severity=Severity.WARN,
         message=f"{paths.kubectl_path(site.steps)} was left as it is: {why}",
         remedy="look at it, and write https:// there by hand if it still says http://",

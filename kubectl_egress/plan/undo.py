@@ -26,7 +26,7 @@ from kubectl_egress.model import (
     Wait,
 )
 from kubectl_egress.plan.callers import original_of
-from kubectl_egress.plan.callers_undo import CallerUndo, undo_caller
+from kubectl_egress.plan.callers_undo import CHANGED_SINCE, CallerUndo, undo_caller
 from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import phase_step
 from kubectl_egress.plan.patches import patch_between, reverted
@@ -73,6 +73,7 @@ def plan_undo(
             step, finding = _undo_mesh(record, survey, journal)
             steps += [step] if step else []
             findings += [finding] if finding else []
+        findings += _plain_callers(survey, journal) if staying[journal.host] is None and not journal.named else ()
     steps += _copies(survey, undone, chosen)
     steps += _ended(survey, chosen, staying)
     return Plan(
@@ -107,6 +108,26 @@ def _settings_call(undo: CallerUndo, host: Host, survey: Survey) -> bool:
     copies = {Ref("ConfigMap", one["metadata"]["namespace"], one["metadata"]["name"]): one for one in undo.copies}
     found = scan.scan(Document(undo.workload, undo.after), {**survey.config_maps, **copies})
     return any(site.host.name == host.name and not site.url.encrypted and not scan.is_aside(site) for site in found)
+
+
+def _plain_callers(survey: Survey, journal: Journal) -> Iterator[Finding]:
+    """Who calls the host in clear and was never migrated: the mesh objects that make TLS of it are going to be deleted."""
+    for workload in survey.workloads:
+        sites = scan.scan(workload.document, survey.config_maps) if journal.caller(workload.ref) is None else ()
+        for site in sites:
+            if site.server == journal.host and not site.url.encrypted and not scan.is_aside(site):
+                yield Finding(
+                    "plain-callers",
+                    Severity.WARN,
+                    f"{workload.ref.kind.lower()}/{workload.ref.name} calls http://{site.host} itself: that leaves in clear "
+                    "once the mesh objects are gone",
+                    "write https:// there first, or leave the host migrated",
+                    workload=workload.ref,
+                    host=journal.host,
+                    object=site.object,
+                    steps=site.steps,
+                )
+                break
 
 
 def _narrowed(journal: Journal, workloads: frozenset[Ref] | None) -> Journal:
@@ -192,7 +213,7 @@ def _reverted(current: Body, before: Body, after: Body) -> tuple[Body, tuple[Ste
 
 def _foreign(ref: Ref, host: Host) -> Finding:
     return Finding(
-        "changed-since",
+        CHANGED_SINCE,
         Severity.WARN,
         f"{ref.kind} {ref.name} no longer carries our label and was left alone",
         "delete it by hand if nobody needs it",
@@ -204,7 +225,7 @@ def _foreign(ref: Ref, host: Host) -> Finding:
 def _changed(ref: Ref, conflicts: Sequence[Steps], host: Host) -> Finding:
     fields = ", ".join(paths.kubectl_path(steps) for steps in conflicts)
     return Finding(
-        "changed-since",
+        CHANGED_SINCE,
         Severity.WARN,
         f"{ref.kind} {ref.name}: {fields} was changed by somebody else since and was left alone",
         "look at it, and put it back by hand if need be",
