@@ -249,8 +249,11 @@ def test_a_template_that_is_scaled_up_and_rolled_back_while_it_is_undone_and_aga
             if outcome.step.wait is Wait.ROLLOUT:
                 roll_back(name)
 
+        plan = undo_plan(scene, name)
+        wait = next(index for index, step in enumerate(plan.steps) if step.wait is Wait.NO_OLD_PODS)
+        carry_out_bare(scene, replace(plan, steps=plan.steps[:wait]), tell)
         with pytest.raises(EgressError, match=rf"pod \S+ of deployment/{name} still calls http://, and is not gone"):
-            carry_out_bare(scene, undo_plan(scene, name), tell, timeout=3.0)
+            carry_out_bare(scene, replace(plan, steps=plan.steps[wait:]), timeout=3.0)
         assert {(kind, f"egress-{HOSTS[name]}") for kind in MESH_KINDS} <= set(scene.objects())
 
     undo_in_vain("closed")
