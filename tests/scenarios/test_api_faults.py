@@ -291,7 +291,7 @@ class Undoing:
 UNDOINGS = {
     "an admission webhook refuses the workload": Undoing(
         lambda: always(patches_caller, Fault(status=403, reason="Forbidden", message=DENIED)),
-        rf"error: {re.escape(DENIED)}\n  ask for this permission, .*; {GOES_ON}",
+        rf"error: {re.escape(DENIED)}\n  a policy of the cluster refuses it, .*; {GOES_ON}",
         back=False,
     ),
     "who may patch workloads may not delete the entry": Undoing(
