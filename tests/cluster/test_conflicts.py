@@ -81,7 +81,7 @@ BEFORE = {
     "route-dot-443": Before("route-conflict", [route(port=443, exportTo=["."])]),
     "route-443": Before("route-conflict", [route(port=443)]),
     "route-elsewhere-443": Before("route-conflict", [route("elsewhere", port=443)]),
-    "route-egress-gateway": Before("route-conflict", [route(port=443, gateways=["mesh", "elsewhere/egress"])]),
+    "route-to-gateway": Before("route-conflict", [route(port=443, gateways=["mesh", "elsewhere/egress"])]),
     "route-gateway": Before("", [gateways_alone]),
     "route-wildcard.beneath": Before("", [route(port=443, exportTo=["."], hosts=["*.beneath.example.net"])]),
 }
@@ -192,9 +192,9 @@ def caller(name: str, namespace: str, hosts: Sequence[Host]) -> Body:
     )
 
 
-def verdicts(scene: Scene, hosts: Sequence[Host]) -> dict[str, Body]:
+def verdicts(scene: Scene, hosts: Sequence[Host], window: str = "10s") -> dict[str, Body]:
     """What `verify` says, by host."""
-    run = scene.egress("verify", *names(hosts), "--window", "10s", "-o", "json")
+    run = scene.egress("verify", *names(hosts), "--window", window, "-o", "json")
     found = {item["host"]: item for item in run.document()["items"]}
     proven = all(item["verdict"] == VERIFIED for item in found.values())
     assert run.status == (0 if proven else 3), run
@@ -230,8 +230,8 @@ def crowd(cluster: RealLab) -> Iterator[Crowd]:
 
 def theirs_of(crowd: Crowd, cases: Iterable[str]) -> dict[str, Body]:
     """What others wrote for the hosts of these cases, by kind and name."""
-    known = tuple(f"-{host_of(name).name}" for name in cases)
-    return {f"{kind}/{name}": body for (kind, name), body in crowd.scene.state().items() if name.endswith(known)}
+    known = {f"theirs-{host_of(name).name}" for name in cases}
+    return {f"{kind}/{name}": body for (kind, name), body in crowd.scene.state().items() if name in known}
 
 
 @pytest.fixture(scope="module")
@@ -359,7 +359,7 @@ def test_what_a_sidecar_hides_is_not_migrated_and_what_it_refuses_is(crowd: Crow
     assert scene.egress("list", "--exit-code").status == 0
     scene.patch("Sidecar", "registry-only", PatchOperation("replace", ("spec",), selecting("registry-only", "narrow")))
     for _ in range(ROUNDS):
-        item = verdicts(scene, [Host(host)])[host]
+        item = verdicts(scene, [Host(host)], "3s")[host]
         if item["verdict"] != VERIFIED:
             break
     assert item["verdict"] in (SILENT, *NOT_SERVED), item
