@@ -493,6 +493,10 @@ class Origination:
     """Whether the sidecar speaks HTTP/2 to the server."""
     short_name: str = ""
     """The name of a Service through which the host can be called as well: `http://NAME`."""
+    ca: str = ""
+    """`NAME:KEY` of the ConfigMap with the CAs that vouch for the server; empty: the public ones."""
+    client_secret: str = ""
+    """The Secret with the certificate that the server wants to see (type kubernetes.io/tls); empty: none."""
 
 
 AS_BEFORE = Origination()

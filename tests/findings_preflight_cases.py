@@ -69,6 +69,11 @@ def with_init(*arguments: str) -> Body:
     return {**body, "spec": {**body["spec"], "initContainers": [container("istio-init", args=list(arguments))]}}
 
 
+def knative(**template: Any) -> Body:
+    """A Knative Service that calls the host."""
+    return {**shop(**template), "apiVersion": "serving.knative.dev/v1", "kind": "Service"}
+
+
 def rolling(**status: Any) -> Body:
     """A Deployment with a status."""
     body = shop()
@@ -184,6 +189,7 @@ _TRIGGERS: dict[str, list[Case]] = {
     "guard-cuts": [
         case("a URL", shop(env={"API": URL, "OTHER": "http://other.example.com/"}), hosts=(HOST,), guard=Guard()),
         case("seen", guard=Guard(), **live(upstreams=[_passed("93.184.215.14", 80)])),
+        case("seen inside, and nobody's", guard=Guard(("10.96.0.0/12",)), **live(upstreams=[_passed("10.1.2.3", 80)])),
     ],
     "not-rolled": [
         case("failed", rolling(conditions=[{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]), live=True),
@@ -195,6 +201,7 @@ _TRIGGERS: dict[str, list[Case]] = {
         case("--proto", scripted(f"curl --proto '=https' {URL}")),
         case("--hsts", scripted(f"curl --hsts f {URL}")),
     ],
+    "alias-refused": [case("Knative", knative())],
     "needs-http2": [
         case("curl", scripted(f"curl --http2 {URL}")),
         case("grpcurl", shop(env={"API": URL}, command=["grpcurl", "httpbin.org:443", "list"])),
@@ -265,12 +272,18 @@ _SILENT: dict[str, list[Case]] = {
         case("no guard", shop(env={"API": URL, "OTHER": "http://other.example.com/"}), hosts=(HOST,)),
         case("inside", shop(env={"API": URL, "OTHER": "http://other.shop.svc/"}), guard=Guard()),
         case("itself", shop(env={"API": URL, "OTHER": "http://httpbin.org/"}), guard=Guard()),
-        case("443, and a pod", guard=Guard(), **live(upstreams=[_passed("93.184.215.14"), _passed("10.1.2.3", 80)])),
+        case("443, and a pod", guard=Guard(), **live(upstreams=[_passed("93.184.215.14"), _passed("10.244.0.10", 80)])),
+        case("a network of ours", guard=Guard(("10.0.0.0/8",)), **live(upstreams=[_passed("10.1.2.3", 80)])),
     ],
     "not-rolled": [case("rolled out", rolling(), live=True), case("no Job runs", held("CronJob"), live=True)],
     "https-redirect": [
         case("200", **served("200")),
         case("--proto with http", scripted(f"curl --proto '=https,http' --proto-redir =https {URL}")),
+    ],
+    "alias-refused": [
+        case("a Deployment"),
+        case("aliased already", knative(hostAliases=[{"ip": "10.1.2.3", "hostnames": ["x.example.com"]}])),
+        case("without alias", knative(), fail_open=True),
     ],
     "needs-http2": [
         case("curl", scripted(f"curl --http1.1 {URL}")),

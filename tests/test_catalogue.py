@@ -46,6 +46,7 @@ WARN = [
     "secret-in-url",
     "looks-like-identifier",
     "sidecar-unread",
+    "alias-refused",
     "ambient",
 ]
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kubectl_egress import kinds, mesh
 from kubectl_egress.apply import standing
 from kubectl_egress.apply.pods import finished, terminating
-from kubectl_egress.cluster.proxies import get_pod_port, read_snapshots
+from kubectl_egress.cluster.proxies import get_pod_port, read_page, read_snapshots
 from kubectl_egress.cluster.rollout import wait_rollout
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.errors import ApiError, EgressError, UnreachableError
 from kubectl_egress.journal import from_config_map, is_journal
-from kubectl_egress.model import Action, Host, Outcome, Plan, ProxyUnread, Ref, Step
+from kubectl_egress.model import Action, Host, Origination, Outcome, Plan, ProxyUnread, Ref, Step
+from kubectl_egress.proxy import secrets
 from kubectl_egress.verify import Expected, configured
 
 if TYPE_CHECKING:
@@ -62,8 +64,9 @@ def for_proxies(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: S
     """
     started = time.monotonic()
     deadline = started + timeout
+    files = _files(plan)
     while True:
-        count, lacking = patiently(lambda: _proxies_lacking(cluster, step.workloads, plan.hosts), deadline, say)
+        count, lacking = patiently(lambda: _proxies_lacking(cluster, step.workloads, plan.hosts, files), deadline, say)
         if not lacking:
             break
         if all(reason.endswith(UNRESOLVED) for reason in lacking) and time.monotonic() > started + RESOLVING:
@@ -78,7 +81,15 @@ def for_proxies(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: S
     return Outcome(step, True, f"{count} {'proxy originates' if count == 1 else 'proxies originate'} TLS; {note}")
 
 
-def _proxies_lacking(cluster: Cluster, workloads: Sequence[Ref], hosts: Sequence[Host]) -> tuple[int, list[str]]:
+def _files(plan: Plan) -> Mapping[Host, Origination]:
+    """The hosts for which the sidecars have to read files, as the migration's journals say it."""
+    journals = (from_config_map(step.after) for step in plan.steps if step.after and is_journal(step.after))
+    return {one.host: one.origination for one in journals if mesh.needs_files(one.origination)}
+
+
+def _proxies_lacking(
+    cluster: Cluster, workloads: Sequence[Ref], hosts: Sequence[Host], files: Mapping[Host, Origination]
+) -> tuple[int, list[str]]:
     pods = [
         pod
         for found in pods_of(cluster, workloads).values()
@@ -91,9 +102,25 @@ def _proxies_lacking(cluster: Cluster, workloads: Sequence[Ref], hosts: Sequence
             lacking.append(f"{ref.name}: {said.reason}")
             continue
         for host in hosts:
-            ready, _, reason = configured(host, said, Expected.of(host, subset=mesh.SUBSET))
+            wanted = Expected.of(host, subset=mesh.SUBSET)
+            if host in files and files[host].ca:
+                wanted = replace(wanted, authorities=(f"file-root:{mesh.file_directory(host)}/ca.crt",))
+            ready, _, reason = configured(host, said, wanted)
             lacking += [] if ready else [f"{ref.name}: {reason}"]
+        if files:
+            lacking += [f"{ref.name}: {reason}" for reason in _unread(cluster, ref, files)]
     return len(pods), lacking
+
+
+def _unread(cluster: Cluster, pod: Ref, files: Mapping[Host, Origination]) -> Iterator[str]:
+    """Files of the hosts that a sidecar has not read, whatever its clusters say."""
+    page = read_page(cluster, pod, secrets.PATH)
+    if isinstance(page, ProxyUnread):
+        yield page.reason
+        return
+    for name in secrets.awaited(page):
+        if any(f":{mesh.file_directory(host)}/" in name for host in files):
+            yield f"the sidecar cannot read {name.partition(':')[2].partition('~')[0]}"
 
 
 def _istiods(step: Step, plan: Plan, cluster: Cluster, deadline: float, say: Say) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kubectl_egress.cli.authorities import config_map_named
 from kubectl_egress.errors import UsageError
 
+if TYPE_CHECKING:
+    from kubectl_egress.model import Origination
+
 MODES = ("full", "named")
+_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 _LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -50,6 +55,24 @@ class Calls:
             "--alias",
             metavar="NAME",
             help="Let http://NAME reach the host as well: a Service without pods, and a route that writes the host's name.",
+            show_default=False,
+        ),
+    ] = ""
+    ca: Annotated[
+        str,
+        typer.Option(
+            "--ca",
+            metavar="FILE|configmap/NAME",
+            help="Check the server by these CAs, which are mounted into the sidecars first, in a rollout of their own.",
+            show_default=False,
+        ),
+    ] = ""
+    client_secret: Annotated[
+        str,
+        typer.Option(
+            "--client-secret",
+            metavar="NAME",
+            help="Show the server the certificate of this Secret (type kubernetes.io/tls), mounted likewise.",
             show_default=False,
         ),
     ] = ""
@@ -92,7 +115,23 @@ class Calls:
             found["http2"] = True
         if self.alias:
             found["short_name"] = self.alias
+        if config_map_named(self.ca):
+            found["ca"] = config_map_named(self.ca)
+        if self.client_secret:
+            found["client_secret"] = self.client_secret
         return found
+
+    @property
+    def ca_file(self) -> str:
+        """The file that `--ca` names; empty where it names none."""
+        return "" if config_map_named(self.ca) else self.ca
+
+    def asked(self) -> Origination:
+        """What was given, and for the rest the same as before; the CAs of a file have no ConfigMap yet."""
+        from kubectl_egress.model import AS_BEFORE
+
+        given = {**self.origination(), **({"ca": self.ca_file} if self.ca_file else {})}
+        return replace(AS_BEFORE, **given)
 
     def check(self) -> None:
         """UsageError for what does not fit together."""
@@ -107,9 +146,11 @@ class Calls:
             raise UsageError("--guard-cidr goes with --guard", "say --guard, or leave it out")
         for cidr in self.guard_cidr:
             check_network(cidr)
-        if self.named and (self.origination() or self.hold or self.guard):
+        if self.client_secret and not _NAME.fullmatch(self.client_secret):
+            raise UsageError(f"--client-secret: {self.client_secret!r} is no name of a Secret", "give its name alone")
+        if self.named and (self.origination() or self.ca or self.hold or self.guard):
             raise UsageError(
-                "--retries, --route-timeout, --http2, --hold, --guard and --alias do not go with --mode named",
+                "--retries, --route-timeout, --http2, --hold, --guard, --ca, --client-secret and --alias do not go with --mode named",
                 "with a name alone, the application itself calls the server, as before",
             )
 

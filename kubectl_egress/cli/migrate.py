@@ -120,6 +120,11 @@ def migrate(
     check_hosts(hosts, choice.every, "migrate", "kubectl egress inspect shows which there are")
     check_ignored(frozenset(choice.ignore or ()))
     calls.check()
+    if doing.dry_run == "server" and (calls.ca or calls.client_secret):
+        raise UsageError(
+            "--dry-run=server does not go with --ca and --client-secret",
+            "their second patch is of what the first has made, which a dry run does not keep: --dry-run=client plans it",
+        )
     if files.filename:
         from kubectl_egress.cli.migrate_files import migrate_files
 

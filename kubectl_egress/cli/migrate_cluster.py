@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubectl_egress import findings, inspection, mesh
 from kubectl_egress.apply import Conditions, transaction
+from kubectl_egress.cli.authorities import certificates, check_certificates
 from kubectl_egress.cli.calls import Calls
 from kubectl_egress.cli.doing import Narration, hosts_text, new_lease, waited_for_others
 from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blocked, show_plan
@@ -22,8 +23,8 @@ from kubectl_egress.cluster.permissions import not_permitted
 from kubectl_egress.cluster.surroundings import services_of
 from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
-from kubectl_egress.errors import EgressError, UnreachableError, UsageError
-from kubectl_egress.model import AS_BEFORE, CallSite, Finding, Guard, Host, Plan, ProxyUnread, Ref, Survey, Wait
+from kubectl_egress.errors import EgressError, NotFoundError, UnreachableError, UsageError
+from kubectl_egress.model import CallSite, Finding, Guard, Host, Plan, ProxyUnread, Ref, Survey, Wait
 from kubectl_egress.plan import MigrationRequest, baselines, calling, permissions, plan_migration
 from kubectl_egress.report.plan import plan_question
 from kubectl_egress.scan import is_identifier
@@ -44,6 +45,7 @@ def migrate_cluster(
         if calls.alias and len(asked) != 1:
             raise UsageError("--alias is one host's", "name the one host that NAME is to stand for")
         guard = guard_of(cluster, calls.guard_cidr) if calls.guard else None
+        _check_authority(cluster, calls)
 
         def read() -> Survey:
             found = _with_service(cluster, survey(cluster, hosts=None, places=places), calls.alias)
@@ -115,6 +117,22 @@ def _all_hosts(seen: Survey, sites: Sequence[CallSite], workloads: frozenset[Ref
     return report.ready_hosts
 
 
+def _check_authority(cluster: Cluster, calls: Calls) -> None:
+    """UsageError for a ConfigMap that is to hold CAs, and holds none."""
+    name, _, key = calls.origination().get("ca", "").partition(":")
+    if not name:
+        return
+    try:
+        text = (cluster.get(Ref("ConfigMap", cluster.namespace, name)).get("data") or {}).get(key)
+    except NotFoundError as error:
+        raise UsageError(
+            f"--ca: there is no ConfigMap {name} in namespace {cluster.namespace}", "make it first"
+        ) from error
+    if text is None:
+        raise UsageError(f"--ca: ConfigMap {name} has no key {key}", f"write configmap/{name}:KEY")
+    check_certificates(text, f"--ca: ConfigMap {name}")
+
+
 def make_plan(
     seen: Survey,
     sites: Sequence[CallSite],
@@ -129,8 +147,7 @@ def make_plan(
         # What a run has written down may be called by a short name, which no URL shows.
         short = {one.host for one in journals_of(seen) if one.origination.short_name}
         _check_called([host for host in hosts if host not in short], sites, workloads, seen)
-    asked = replace(AS_BEFORE, **calls.origination())
-    found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, origination=asked, guard=guard)
+    found = findings.check(seen, sites, hosts, fail_open=choice.fail_open, origination=calls.asked(), guard=guard)
     lease = new_lease()
     request = MigrationRequest(
         hosts=hosts,
@@ -141,6 +158,7 @@ def make_plan(
         workloads=workloads,
         origination=calls.origination(),
         hold=calls.hold,
+        bundle=certificates(calls.ca_file),
         guard=guard,
         named=calls.named,
         baseline=baselines(seen, sites, hosts),

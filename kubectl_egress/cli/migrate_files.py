@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from kubectl_egress import files as disk
 from kubectl_egress import findings, inspection, manifests
+from kubectl_egress.cli.authorities import certificates
 from kubectl_egress.cli.calls import Calls
 from kubectl_egress.cli.file_sets import FileSet, chart_advice, read_file_set
 from kubectl_egress.cli.migrate import NOTHING_CALLED, OVERLAY, Choice, Doing, refuse_blocked, show_plan
@@ -101,11 +102,19 @@ def _plan(namespace: str, given: FileSet, asked: Sequence[Host], choice: Choice,
     if more:
         given = given.with_more(more)
         survey, sites = given.read(namespace, choice.namespace)
-    origination = replace(AS_BEFORE, **calls.origination())
     guard = Guard(tuple(calls.guard_cidr)) if calls.guard else None
-    found = findings.check(survey, sites, hosts, fail_open=choice.fail_open, origination=origination, guard=guard)
+    found = findings.check(survey, sites, hosts, fail_open=choice.fail_open, origination=calls.asked(), guard=guard)
     held = [placed(document, choice.namespace) for document in given.documents]
-    request = FileRequest(hosts, choice.fail_open, calls.ipv6, calls.hold, origination, given.kustomizations, guard)
+    request = FileRequest(
+        hosts,
+        choice.fail_open,
+        calls.ipv6,
+        calls.hold,
+        replace(AS_BEFORE, **calls.origination()),
+        given.kustomizations,
+        guard,
+        certificates(calls.ca_file),
+    )
     return plan_files(given.texts, held, survey, sites, found, request)
 
 

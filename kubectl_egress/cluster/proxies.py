@@ -134,6 +134,12 @@ def get_pod_port(cluster: Cluster, pod: Ref, port: int, path: str, *, timeout: f
         return pod_http.get(path)
 
 
+def read_page(cluster: Cluster, pod: Ref, path: str, *, timeout: float = 10.0) -> str | ProxyUnread:
+    """One page of a sidecar's admin interface."""
+    said = _read(cluster, pod, [path], timeout)
+    return said if isinstance(said, ProxyUnread) else said[path]
+
+
 def _read(cluster: Cluster, pod: Ref, paths: Sequence[str], timeout: float) -> Mapping[str, str] | ProxyUnread:
     """By port-forward; if that fails, by a command; if that fails too, why."""
     try:

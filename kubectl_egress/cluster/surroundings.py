@@ -106,7 +106,7 @@ def services_of(cluster: Cluster, namespace: str, names: Iterable[str]) -> tuple
 
 
 def recorded_besides(cluster: Cluster, journals: Iterable[Document]) -> Read:
-    """The Services and NetworkPolicies that migrations have made. A journal that cannot be read says nothing here."""
+    """The Services, NetworkPolicies and CAs that migrations have made. A journal that cannot be read says nothing here."""
     refs: list[Ref] = []
     for one in journals:
         with contextlib.suppress(EgressError):
@@ -114,7 +114,7 @@ def recorded_besides(cluster: Cluster, journals: Iterable[Document]) -> Read:
     return together(_get(cluster, ref) for ref in dict.fromkeys(refs))
 
 
-_BESIDES = ("Service", "NetworkPolicy")
+_BESIDES = ("Service", "NetworkPolicy", "ConfigMap")
 
 
 def _get(cluster: Cluster, ref: Ref) -> Read:

@@ -13,6 +13,7 @@ from kubectl_egress.findings.scope import Caller, Found, Scope
 from kubectl_egress.findings.settings import command_lines, has_option
 from kubectl_egress.model import Host, ProxySnapshot, Ref, Severity, Steps
 
+KNATIVE = "serving.knative.dev/"
 HOSTS_FILE = "/etc/hosts"
 _RESOLVERS = ("--resolve", "--connect-to", "--doh-url", "--dns-servers")
 
@@ -55,6 +56,24 @@ def _other_protocols(caller: Caller, host: Host) -> Iterator[tuple[int, Steps]]:
             for match in named.finditer(text):
                 if not match["scheme"] and int(match["port"]) != mesh.TLS_PORT:
                     yield int(match["port"]), (*steps, *inner)
+
+
+# ---- alias-refused ---------------------------------------------------------------------------------------------------
+
+
+def alias_refused(scope: Scope, caller: Caller) -> Iterator[Found]:
+    """A Knative Service, whose admission refuses hostAliases unless a feature flag allows them."""
+    knative = caller.ref.kind == "Service" and str(caller.workload.document.body.get("apiVersion", "")).startswith(
+        KNATIVE
+    )
+    if scope.fail_open or not knative or caller.pod_spec.get("hostAliases"):
+        return
+    yield Found(
+        "Knative refuses hostAliases unless its feature flag for them is on",
+        "kubectl get configmap config-features -n knative-serving -o yaml: kubernetes.podspec-hostaliases has to be enabled",
+        caller.ref,
+        steps=caller.template_steps("spec"),
+    )
 
 
 # ---- host-aliased ---------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ _PUBLIC_BUNDLES = (
 )
 _NO_CHECK = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0", "GIT_SSL_NO_VERIFY": "true"}
 _STRICTER = ("--pinnedpubkey", "--crlfile", "--cert-status")
-_KEEP = "leave this workload on https, or the sidecar would check by the public CAs"
+_KEEP = "name them: --ca FILE|configmap/NAME, or the sidecar would check by the public CAs"
 
 
 # ---- own-proxy ------------------------------------------------------------------------------------------------------
@@ -109,12 +109,25 @@ def _excluded_by_jvm(options: str, host: Host) -> bool:
     return any(re.fullmatch(re.escape(one).replace(r"\*", ".*"), host.name, re.IGNORECASE) for one in patterns)
 
 
+def _checked_by_ca(scope: Scope, host: Host) -> bool:
+    """Whether the sidecar checks the host by CAs that a user has named, now or in an earlier run."""
+    known = (one.host == host and one.origination.ca for one in scope.journals)
+    return bool(scope.origination.ca) or any(known)
+
+
+def _shows_certificate(scope: Scope, host: Host) -> bool:
+    """Whether the sidecar shows the host a client certificate."""
+    known = (one.host == host and one.origination.client_secret for one in scope.journals)
+    return bool(scope.origination.client_secret) or any(known)
+
+
 # ---- own-trust ------------------------------------------------------------------------------------------------------
 
 
 def own_trust(scope: Scope, caller: Caller) -> Iterator[Found]:
     """The application names its own CA, or checks none: the sidecar would check by the public CAs."""
-    for steps, container in calling_containers(caller, caller.hosts):
+    hosts = [host for host in caller.hosts if not _checked_by_ca(scope, host)]
+    for steps, container in calling_containers(caller, hosts):
         name = str(container.get("name", ""))
         variables = environment(scope, caller, steps, container)
         for key, setting in sorted(variables.items()):
@@ -141,11 +154,12 @@ def own_trust(scope: Scope, caller: Caller) -> Iterator[Found]:
 
 
 def _trust_of_commands(scope: Scope, caller: Caller, host: Host) -> Iterator[Found]:
+    named = _checked_by_ca(scope, host)
     for line in command_lines(scope, caller, host):
-        if has_option(line, "k", "--insecure", "--no-check-certificate"):
+        if not named and has_option(line, "k", "--insecure", "--no-check-certificate"):
             message = "a command calls it without checking its certificate (-k), and the sidecar will check"
             remedy = "take -k/--insecure out of the command, and see that the call still works"
-        elif has_option(line, "", "--cacert", "--capath", "--ca-certificate", "--ca-directory"):
+        elif not named and has_option(line, "", "--cacert", "--capath", "--ca-certificate", "--ca-directory"):
             message = "a command calls it with a CA of its own"
             remedy = f"take --cacert/--capath out if public CAs vouch for the host; otherwise {_KEEP}"
         elif has_option(line, "", *_STRICTER):
@@ -161,14 +175,15 @@ def _trust_of_commands(scope: Scope, caller: Caller, host: Host) -> Iterator[Fou
 
 def client_certificate(scope: Scope, caller: Caller) -> Iterator[Found]:
     """The application shows a certificate of its own, which the sidecar does not have."""
-    remedy = "leave this workload on https: its certificate is not in the sidecar"
-    for host in caller.hosts:
+    remedy = "name it: --client-secret NAME, a Secret of type kubernetes.io/tls; or leave this workload on https"
+    hosts = [host for host in caller.hosts if not _shows_certificate(scope, host)]
+    for host in hosts:
         for line in command_lines(scope, caller, host):
             if has_option(line, "E", "--cert", "--certificate", "--private-key", "--key"):
                 yield Found(
                     "a command shows the host a client certificate", remedy, caller.ref, host, line.object, line.steps
                 )
-    for steps, container in calling_containers(caller, caller.hosts):
+    for steps, container in calling_containers(caller, hosts):
         options = jvm_options(container, environment(scope, caller, steps, container))
         if "-Djavax.net.ssl.keyStore=" in options:
             message = f"the JVM of container {container.get('name')} shows client certificates (javax.net.ssl.keyStore)"

@@ -10,6 +10,9 @@ from kubectl_egress.findings.scope import Caller, Found, Scope
 from kubectl_egress.model import ProxySnapshot
 from kubectl_egress.scan import is_aside
 
+_UNKNOWN = ("PassthroughCluster", "AllowAnyDynamicDNSCluster")
+"""What a sidecar sends to addresses that the mesh does not know: no Service's pods, as a rule."""
+
 ENFORCED = (
     "the guard is all that closes it, if the cluster's network enforces NetworkPolicies, which the API does not tell"
 )
@@ -32,19 +35,39 @@ def guard_cuts(scope: Scope, caller: Caller) -> Iterator[Found]:
                 site.object,
                 site.steps,
             )
-    for address in sorted(_seen(scope, caller)):
-        yield Found(f"the guard would cut off what its sidecar sends to: port 80 of {address}", remedy, caller.ref)
+    for address, name in sorted(set(_seen(scope, caller))):
+        if _public(address):
+            yield Found(f"the guard would cut off what its sidecar sends to: port 80 of {address}", remedy, caller.ref)
+        elif name in _UNKNOWN and not _inside(address, scope):
+            yield Found(
+                f"the guard would cut off what its sidecar sends to, unless a pod has that address: port 80 of {address}",
+                f"say --guard-cidr {ipaddress.ip_network(address)} if it may go on, or --ignore guard-cuts if it is a pod",
+                caller.ref,
+            )
 
 
-def _seen(scope: Scope, caller: Caller) -> Iterator[str]:
-    """Public addresses to whose port 80 the caller's sidecars have connections."""
+def _seen(scope: Scope, caller: Caller) -> Iterator[tuple[str, str]]:
+    """Addresses to whose port 80 the caller's sidecars have connections, and by which cluster."""
     pods = {(caller.ref.namespace, pod["metadata"]["name"]) for pod in caller.pods}
     for ref, said in scope.survey.proxies.items():
         if (ref.namespace, ref.name) in pods and isinstance(said, ProxySnapshot):
             for upstream in said.upstreams:
                 for endpoint in upstream.endpoints:
-                    if endpoint.port == policies.CLEAR_PORT and endpoint.connections and _public(endpoint.address):
-                        yield endpoint.address
+                    if endpoint.port == policies.CLEAR_PORT and endpoint.connections:
+                        yield endpoint.address, upstream.name
+
+
+def _inside(address: str, scope: Scope) -> bool:
+    """Whether the guard lets it pass, or a pod that was read has it."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return True
+    guard = scope.guard.networks if scope.guard else ()
+    networks = [ipaddress.ip_network(one) for one in (*guard, *policies.LINK_LOCAL)]
+    pods = (pod.get("status") or {} for workload in scope.survey.workloads for pod in workload.pods)
+    known = {one.get("ip") for status in pods for one in (status.get("podIPs") or [{"ip": status.get("podIP")}])}
+    return found.is_loopback or address in known or any(found in network for network in networks)
 
 
 def _public(address: str) -> bool:

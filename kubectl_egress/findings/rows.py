@@ -148,7 +148,7 @@ ROWS = (
         "the application trusts CAs of its own, or checks no certificate",
         "SSL_CERT_FILE and its like, javax.net.ssl.trustStore, --cacert, or -k stand where the host is called.",
         "The sidecar checks by the public CAs of its own image: less strict than one private CA, more strict than none.",
-        "Remove the setting if public CAs vouch for the host; otherwise leave the workload on https.",
+        "Remove the setting if public CAs vouch for the host; otherwise name the CAs: --ca FILE or configmap/NAME.",
         by_caller(application.own_trust),
     ),
     Row(
@@ -156,8 +156,8 @@ ROWS = (
         BLOCK,
         "the application shows the host a client certificate",
         "curl --cert, wget --certificate or javax.net.ssl.keyStore stands where the host is called.",
-        "The sidecar does not have that certificate (it would need TLS mode MUTUAL), and the server would refuse it.",
-        "Leave the workload on https.",
+        "The sidecar does not have that certificate, and the server would refuse it.",
+        "Put it into a Secret of type kubernetes.io/tls and name that: --client-secret NAME; or leave the workload on https.",
         by_caller(application.client_certificate),
     ),
     Row(

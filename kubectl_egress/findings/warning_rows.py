@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubectl_egress.findings import access, protocols, sources, warnings
+from kubectl_egress.findings import access, aliases, protocols, sources, warnings
 from kubectl_egress.findings.row import Row
 from kubectl_egress.findings.scope import by_caller
 from kubectl_egress.model import Severity
@@ -96,6 +96,18 @@ WARNING_ROWS = (
         "wait for it in vain, and does not begin.",
         "See why with kubectl logs POD -c istio-proxy; kubectl delete pod POD makes a new one.",
         access.sidecar_unread,
+    ),
+    Row(
+        "alias-refused",
+        WARN,
+        "the API may refuse the host alias",
+        "The caller is a Knative Service whose template has no hostAliases yet.",
+        "Knative's admission takes hostAliases only where the flag kubernetes.podspec-hostaliases of its ConfigMap config-features is "
+        "on, which it is not by default. In a cluster the migration is then undone; in Git, the manifest is refused.",
+        "Have the flag enabled, or migrate with --fail-open, which leaves the alias out.",
+        by_caller(aliases.alias_refused),
+        ignorable=True,
+        changes=True,
     ),
     Row(
         "ambient",

@@ -12,10 +12,11 @@ from kubectl_egress.mesh.objects import (
     PORT_NAMES,
     SUBSET,
     TLS_PORT,
+    file_directory,
     is_ours,
     tls_settings,
 )
-from kubectl_egress.model import MANAGED_BY_LABEL, Body, Host
+from kubectl_egress.model import MANAGED_BY_LABEL, Body, Host, Origination
 
 EVERYWHERE = ("*",)
 # What a port's settings replace, not complete (Istio's DestinationRule.trafficPolicy.portLevelSettings).
@@ -104,8 +105,13 @@ def _policy_reasons(policy: Body, host: Host) -> Iterator[str]:
 
 
 def _other_tls(found: Body, host: Host, where: str) -> Iterator[str]:
-    """What TLS settings say that ours do not."""
+    """What TLS settings say that ours do not; ours may name a CA and a client certificate that the sidecar reads."""
+    read = [str(value).startswith(f"{file_directory(host)}/") for value in found.values()]
     wanted = tls_settings(host)
+    if any(read):
+        secret = found.get("mode") == "MUTUAL"
+        ca = found.get("caCertificates") != "system"
+        wanted = tls_settings(host, Origination(ca="x" if ca else "", client_secret="x" if secret else ""))
     for field, value in found.items():
         if field not in wanted:
             yield f"{where} {field}"

@@ -18,6 +18,8 @@ TLS_PORT = 443
 PORT_NAMES = {CLEAR_PORT: "http", TLS_PORT: "https"}  # Kiali's KIA0601 wants <protocol>[-suffix]
 OWN_NAMESPACE = (".",)
 
+BUNDLE_KEY = "ca.crt"
+
 ALIAS_NETWORK = ipaddress.ip_network("192.0.2.0/24")  # TEST-NET-1, RFC 5737: routed nowhere
 ALIAS_NETWORK_V6 = ipaddress.ip_network("100::/64")  # discard-only, RFC 6666
 ALIAS_ANNOTATION = "egress.kubectl/alias"
@@ -101,7 +103,12 @@ def _short_enough(name: str) -> str:
     return f"{name[: _NAME_LENGTH - 11].rstrip('.-')}-{digest}"
 
 
-def tls_settings(host: Host) -> dict[str, Any]:
+def file_directory(host: Host) -> str:
+    """Where a sidecar finds the host's own CA and client certificate."""
+    return f"/etc/kubectl-egress/{host.name}"
+
+
+def tls_settings(host: Host, origination: Origination = AS_BEFORE) -> dict[str, Any]:
     """The `tls` of the DestinationRule.
 
     All three fields: only together they check CA and host name on every Istio from 1.18 on. A wildcard has no one
@@ -109,7 +116,16 @@ def tls_settings(host: Host) -> dict[str, Any]:
     """
     if host.wildcard:
         return {"mode": "SIMPLE", "caCertificates": "system"}
-    return {"mode": "SIMPLE", "sni": host.name, "subjectAltNames": [host.name], "caCertificates": "system"}
+    found = {"mode": "SIMPLE", "sni": host.name, "subjectAltNames": [host.name], "caCertificates": "system"}
+    if origination.ca:
+        found["caCertificates"] = f"{file_directory(host)}/ca.crt"
+    if origination.client_secret:
+        files = {
+            "clientCertificate": f"{file_directory(host)}/tls.crt",
+            "privateKey": f"{file_directory(host)}/tls.key",
+        }
+        return {**found, "mode": "MUTUAL", **files}
+    return found
 
 
 def destination_rule(
@@ -130,7 +146,7 @@ def destination_rule(
     def policy() -> dict[str, Any]:
         # The port stays HTTP for its callers, whichever version they speak; only what the server hears changes.
         pool = {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}} if origination.http2 else {}
-        return {"portLevelSettings": [{"port": {"number": CLEAR_PORT}, **pool, "tls": tls_settings(host)}]}
+        return {"portLevelSettings": [{"port": {"number": CLEAR_PORT}, **pool, "tls": tls_settings(host, origination)}]}
 
     metadata = metadata_of(name or object_name(host), namespace)
     metadata["annotations"] = {SUPPRESS_ANNOTATION: SUBSET_WITHOUT_PODS}
@@ -141,6 +157,13 @@ def destination_rule(
         "subsets": [{"name": SUBSET, "trafficPolicy": policy()}],
     }
     return {"apiVersion": api_version, "kind": "DestinationRule", "metadata": metadata, "spec": spec}
+
+
+def bundle(host: Host, namespace: str, text: str) -> Body:
+    """The ConfigMap with CAs (PEM) for a host, named after its content: other CAs are another ConfigMap."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+    metadata = metadata_of(_short_enough(f"{object_name(host)}.ca-{digest}"), namespace)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {BUNDLE_KEY: text}}
 
 
 def service_entry(

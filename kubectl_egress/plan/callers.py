@@ -10,8 +10,20 @@ from typing import Any
 
 from kubectl_egress import kinds, paths, scan, urls
 from kubectl_egress.journal import ORIGINAL_ANNOTATION, AnnotationRecord, CallerRecord, ReferenceRecord, SiteRecord
-from kubectl_egress.model import MANAGED_BY, MANAGED_BY_LABEL, Body, CallSite, Edit, Host, Ref, Steps, Workload
+from kubectl_egress.model import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    Body,
+    CallSite,
+    Edit,
+    Host,
+    Origination,
+    Ref,
+    Steps,
+    Workload,
+)
 from kubectl_egress.plan.holding import held
+from kubectl_egress.plan.mounting import mounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,8 @@ class CallerChange:
     copies: tuple[tuple[Body, Body], ...]
     """(what it is a copy of, the copy)"""
     records: Mapping[Host, CallerRecord]
+    mounted: Body
+    """As it is before, but for the files that its sidecars are to read: these go first, and alone."""
 
 
 def change_caller(
@@ -33,12 +47,14 @@ def change_caller(
     config_maps: Mapping[Ref, Body],
     *,
     hold: bool = False,
+    files: Mapping[Host, Origination] | None = None,
 ) -> CallerChange:
     """Rewrite `sites` (all of this workload, all rewritable) and add `aliases` (addresses by host) to its template.
 
-    `aliases` of a host is empty where it fails open. `hold`: the application starts after its proxy.
+    `aliases` of a host is empty where it fails open. `hold`: the application starts after its proxy. `files`: the hosts
+    for which its sidecars have to read some.
     """
-    body: Body = workload.document.body
+    with_files = body = mounted(workload.document.body, workload.ref.kind, files or {})
     for steps, edits in _edits_by_string([site for site in sites if site.object == workload.ref]):
         body = paths.replaced(body, steps, urls.apply_edits(paths.get(body, steps), edits))
     copies: list[tuple[Body, Body]] = []
@@ -66,7 +82,7 @@ def change_caller(
         )
         for host in aliases
     }
-    return CallerChange(workload.ref, workload.document.body, body, tuple(copies), records)
+    return CallerChange(workload.ref, workload.document.body, body, tuple(copies), records, with_files)
 
 
 def _edits_by_string(sites: Iterable[CallSite]) -> list[tuple[Steps, tuple[Edit, ...]]]:

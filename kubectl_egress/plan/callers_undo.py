@@ -10,6 +10,7 @@ from kubectl_egress.journal import CallerRecord, Journal, SiteRecord
 from kubectl_egress.model import Body, Edit, Finding, Host, Ref, Severity, Steps, Workload
 from kubectl_egress.plan.callers import named_copy, original_of, without_aliases
 from kubectl_egress.plan.holding import annotation_put_back
+from kubectl_egress.plan.mounting import unmounted
 
 CHANGED_SINCE = "changed-since"
 """The code of findings that say what an undo leaves as it is."""
@@ -43,6 +44,8 @@ def undo_caller(
                 left += [_left(why, journal.host, workload.ref, site)] if why else []
         addresses = (journal.alias, mesh.alias_address_v6(journal.alias)) if journal.alias else ()
         body = without_aliases(body, workload.ref.kind, addresses, journal.host)
+        if mesh.needs_files(journal.origination):
+            body = unmounted(body, workload.ref.kind, journal.host)
         needed = {one.key for other in remaining if (kept := other.caller(workload.ref)) for one in kept.annotations}
         for annotation in record.annotations:
             if annotation.key not in needed:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kubectl_egress import kinds, manifests, mesh, paths
-from kubectl_egress.errors import ManifestError
+from kubectl_egress.errors import EgressError, ManifestError
 from kubectl_egress.manifests import Kustomization
 from kubectl_egress.model import (
     AS_BEFORE,
@@ -29,8 +29,9 @@ from kubectl_egress.model import (
 from kubectl_egress.plan.addresses import taken_addresses
 from kubectl_egress.plan.file_objects import step_of, write_objects
 from kubectl_egress.plan.holding import PROXY_CONFIG, held
+from kubectl_egress.plan.mounting import mounted
 from kubectl_egress.plan.network_guards import callers_by, guards, kept
-from kubectl_egress.plan.objects import MeshChange, tls_ports, wanted_objects
+from kubectl_egress.plan.objects import MeshChange, bundle_change, tls_ports, wanted_objects
 from kubectl_egress.urls import apply_edits
 
 Address = tuple[int, Steps]
@@ -50,6 +51,15 @@ class FileRequest:
     kustomizations: tuple[Kustomization, ...] = ()
     guard: Guard | None = None
     """What NetworkPolicies are to let the callers' pods reach; None: none are written."""
+    bundle: str = ""
+    """CAs (PEM) that vouch for the servers; empty: the public ones, or as `origination` says."""
+
+    def origination_of(self, host: Host, namespace: str) -> Origination:
+        """How the sidecar is to call one of the hosts."""
+        if not self.bundle:
+            return self.origination
+        name = mesh.bundle(host, namespace, self.bundle)["metadata"]["name"]
+        return replace(self.origination, ca=f"{name}:{mesh.BUNDLE_KEY}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +136,42 @@ def plan_files(
 def _objects(
     host: Host, survey: Survey, sites: Sequence[CallSite], aliases: Sequence[str], request: FileRequest
 ) -> tuple[MeshChange, ...]:
-    """What the host needs, in the order in which it may be applied."""
-    objects = wanted_objects(
-        host,
-        survey,
-        aliases,
-        (".",),
-        fail_open=request.fail_open,
-        origination=request.origination,
-        tls_ports=tls_ports(host, sites),
-    )
+    """What the host needs, in the order in which it may be applied.
+
+    EgressError where an earlier run was given CAs or a client certificate, and this one is not.
+    """
+    objects = [
+        *wanted_objects(
+            host,
+            survey,
+            aliases,
+            (".",),
+            fail_open=request.fail_open,
+            origination=request.origination_of(host, survey.namespace),
+            tls_ports=tls_ports(host, sites),
+        )
+    ]
     callers = callers_by(site for site in sites if site.server == host)
-    return (*objects, *(guards(host, survey, callers, request.guard) if request.guard else kept(host, survey)))
+    for one in objects:
+        if one.before and _files_read(one.before) - _files_read(one.after):
+            raise EgressError(
+                f"{one.ref.kind} {one.ref.name} has the sidecars read CAs or a client certificate from files",
+                "say --ca and --client-secret as before; or delete the objects from the file, and run this again",
+            )
+    bundles = (bundle_change(host, survey, request.bundle),) if request.bundle else ()
+    return (
+        *bundles,
+        *objects,
+        *(guards(host, survey, callers, request.guard) if request.guard else kept(host, survey)),
+    )
+
+
+def _files_read(body: Body) -> set[str]:
+    """What a rule of ours has the sidecars read from files."""
+    policy = (body.get("spec") or {}).get("trafficPolicy") or {}
+    settings = [one.get("tls") or {} for one in policy.get("portLevelSettings") or () if mesh.is_ours(body)]
+    cas = {"CAs" for one in settings if one.get("caCertificates") != "system"}
+    return cas | {"a client certificate" for one in settings if one.get("mode") == "MUTUAL"}
 
 
 def _edit_templates(
@@ -156,6 +190,8 @@ def _edit_templates(
             )
     for document in _holding(sites, survey) if request.hold else ():
         after, _ = held(document.body, document.ref.kind)
+        changed[document.file] = _annotated(changed[document.file], document, after)
+    for document, after in _mounting(sites, survey, request):
         changed[document.file] = _annotated(changed[document.file], document, after)
 
 
@@ -228,18 +264,45 @@ def _holding(sites: Sequence[CallSite], survey: Survey) -> Iterator[Document]:
             yield workload.document
 
 
+def _mounting(sites: Sequence[CallSite], survey: Survey, request: FileRequest) -> Iterator[tuple[Document, Body]]:
+    """The callers' documents, with what mounts the files that their sidecars are to read."""
+    for workload in survey.workloads:
+        called = {site.server for site in sites if site.workload == workload.ref and _read_by(site, workload)}
+        files = {host: request.origination_of(host, survey.namespace) for host in request.hosts if host in called}
+        after = mounted(workload.document.body, workload.ref.kind, files)
+        if after != workload.document.body:
+            yield workload.document, after
+
+
 def _annotated(text: str, document: Document, after: Body) -> str:
     """The text with the annotation of the pod template added; ManifestError where it is there and says something else."""
     steps = kinds.template_steps(document.ref.kind)
     now = next(one.body for one in manifests.parse(text, document.file) if one.index == document.index)
     try:
         metadata = {**paths.get(after, (*steps, "metadata"))}
-        return manifests.add(text, document.index, paths.replaced(now, (*steps, "metadata"), metadata))
+        known = _annotations(now, steps)
+        annotations = {**known, **metadata["annotations"]}
+        return manifests.add(
+            text,
+            document.index,
+            paths.replaced(now, (*steps, "metadata"), {**metadata, "annotations": annotations}),
+        )
     except ManifestError as error:
+        other = next((key for key, value in known.items() if annotations[key] != value), "")
         raise ManifestError(
-            f"{document.file}: the annotation {PROXY_CONFIG} is there, and has another value",
-            "write holdApplicationUntilProxyStarts: true into it by hand, and leave --hold out",
+            f"{document.file}: the annotation {other} is there, and has another value",
+            "write holdApplicationUntilProxyStarts: true into it by hand, and leave --hold out"
+            if other == PROXY_CONFIG
+            else f"make it {annotations.get(other, '')} by hand, and run this again",
         ) from error
+
+
+def _annotations(body: Body, steps: Steps) -> Body:
+    """Those of a pod template, as it stands."""
+    try:
+        return paths.get(body, (*steps, "metadata")).get("annotations") or {}
+    except KeyError:
+        return {}
 
 
 def _read_by(site: CallSite, workload: Workload) -> bool:

@@ -13,7 +13,14 @@ from kubectl_egress.plan.objects import MeshChange
 from kubectl_egress.plan.own_files import OwnFile, egress_files, taken_in
 
 WAVE_ANNOTATION = "argocd.argoproj.io/sync-wave"
-_WAVES = {"DestinationRule": "-3", "ServiceEntry": "-2", "VirtualService": "-1", "Service": "-2", "NetworkPolicy": "-3"}
+_WAVES = {
+    "ConfigMap": "-4",
+    "DestinationRule": "-3",
+    "ServiceEntry": "-2",
+    "VirtualService": "-1",
+    "Service": "-2",
+    "NetworkPolicy": "-3",
+}
 
 
 def step_of(change: MeshChange) -> Step:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kubectl_egress import kinds
+from kubectl_egress import kinds, mesh
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import CallerRecord, Journal, Lease, MeshRecord, from_config_map, is_journal
 from kubectl_egress.model import (
@@ -30,9 +30,10 @@ from kubectl_egress.plan.addresses import alias_addresses
 from kubectl_egress.plan.callers import CallerChange, change_caller
 from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import closing_step, opening_step
+from kubectl_egress.plan.mount_steps import as_mounted, files_first
 from kubectl_egress.plan.naming import named_objects
 from kubectl_egress.plan.network_guards import callers_by, guards
-from kubectl_egress.plan.objects import MeshChange, tls_ports, wanted_objects
+from kubectl_egress.plan.objects import MeshChange, bundle_change, tls_ports, wanted_objects
 from kubectl_egress.plan.patches import patch_between
 from kubectl_egress.scan import is_aside
 
@@ -55,6 +56,8 @@ class MigrationRequest:
     """Whether the mesh is to know the hosts by name, and no more."""
     hold: bool = False
     """Whether the applications are to start after their proxies."""
+    bundle: str = ""
+    """CAs (PEM) that vouch for the servers, to be put into a ConfigMap; empty: the public ones, or as `origination` says."""
     guard: Guard | None = None
     """What NetworkPolicies are to let the callers' pods reach; None: none are written."""
     baseline: Mapping[Host, Mapping[str, object]] = field(default_factory=dict)
@@ -73,23 +76,24 @@ def plan_migration(
     if request.named:
         return _plan_named(survey, sites, findings, request, journals)
     aliases = _aliases(survey, journals, request)
+    originations = {host: _origination(host, survey, journals.get(host), request) for host in request.hosts}
     chosen = [site for site in sites if site.server in aliases and _asked(site.workload, request)]
     callers = [
         change
         for workload in survey.workloads
         if _asked(workload.ref, request)
-        and (change := _caller(workload, chosen, aliases, survey.config_maps, request)) is not None
+        and (change := _caller(workload, chosen, aliases, survey.config_maps, request, originations)) is not None
     ]
     opened: list[Journal] = []
     steps: list[Step] = []
     # In one order always: of two runs that want the same hosts, one gets them all.
     for host in sorted(request.hosts):
         known = journals.get(host)
-        wanted = _wanted(host, survey, sites, aliases[host], known, request)
+        wanted = _wanted(host, survey, sites, aliases[host], originations[host], request)
         journal, prepared = _prepare(host, survey, known, aliases[host], callers, wanted, request)
         opened += [journal] if journal else []
         steps += prepared
-    steps.sort(key=lambda step: not is_journal(step.after))
+    steps = files_first(sorted(steps, key=lambda step: not is_journal(step.after)), callers)
     if opened:
         targets = tuple(sorted({caller.workload for journal in opened for caller in journal.callers}))
         everybody = tuple(sorted(one.ref for one in survey.workloads if one.pods))
@@ -148,7 +152,7 @@ def _wanted(
     survey: Survey,
     sites: Sequence[CallSite],
     aliases: Sequence[str],
-    known: Journal | None,
+    origination: Origination,
     request: MigrationRequest,
 ) -> tuple[MeshChange, ...]:
     changes = wanted_objects(
@@ -157,17 +161,22 @@ def _wanted(
         aliases,
         request.export_to,
         fail_open=request.fail_open,
-        origination=_origination(known, request),
+        origination=origination,
         tls_ports=tls_ports(host, sites),
     )
     mine = [site for site in sites if site.server == host and _asked(site.workload, request)]
     guarded = guards(host, survey, callers_by(mine), request.guard) if request.guard else ()
-    return (*changes, *guarded)
+    bundles = (bundle_change(host, survey, request.bundle),) if request.bundle else ()
+    return (*bundles, *changes, *guarded)
 
 
-def _origination(known: Journal | None, request: MigrationRequest) -> Origination:
+def _origination(host: Host, survey: Survey, known: Journal | None, request: MigrationRequest) -> Origination:
     """What was asked for by name, on top of what an earlier run was asked for."""
-    return replace(known.origination if known else AS_BEFORE, **request.origination)
+    asked = replace(known.origination if known else AS_BEFORE, **request.origination)
+    if not request.bundle:
+        return asked
+    name = mesh.bundle(host, survey.namespace, request.bundle)["metadata"]["name"]
+    return replace(asked, ca=f"{name}:{mesh.BUNDLE_KEY}")
 
 
 def _asked(workload: Ref, request: MigrationRequest) -> bool:
@@ -188,6 +197,7 @@ def _caller(
     aliases: Mapping[Host, Sequence[str]],
     config_maps: Mapping[Ref, Body],
     request: MigrationRequest,
+    originations: Mapping[Host, Origination],
 ) -> CallerChange | None:
     mine = [site for site in sites if site.workload == workload.ref]
     rewritten = [site for site in mine if site.url.encrypted and not _left_alone(site, aliases)]
@@ -198,7 +208,8 @@ def _caller(
     row = kinds.row(workload.ref.kind)
     if not wanted or row is None or not row.mutable:
         return None
-    change = change_caller(workload, rewritten, wanted, config_maps, hold=request.hold)
+    files = {host: originations[host] for host in wanted}
+    change = change_caller(workload, rewritten, wanted, config_maps, hold=request.hold, files=files)
     return None if change.after == change.before else change
 
 
@@ -251,7 +262,7 @@ def _opened(
         mesh=tuple(MeshRecord(one.ref, one.before and _recorded(one.before), _recorded(one.after)) for one in changed),
         callers=records,
         baseline=request.baseline.get(host),
-        origination=_origination(known, request),
+        origination=_origination(host, survey, known, request),
         named=request.named,
     )
     journal, opening = opening_step(journal, known, survey, _lease(request))
@@ -275,7 +286,7 @@ SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "m
 def _recorded(body: Body) -> Body:
     """An object as a journal keeps it: what people write, without what the server adds."""
     metadata = {key: value for key, value in body["metadata"].items() if key not in SERVER_FIELDS}
-    return {"metadata": metadata, "spec": body["spec"]}
+    return {"metadata": metadata, "spec": body.get("spec") or {}}
 
 
 def _change(callers: Sequence[CallerChange], survey: Survey, targets: tuple[Ref, ...]) -> Iterator[Step]:
@@ -290,9 +301,11 @@ def _change(callers: Sequence[CallerChange], survey: Survey, targets: tuple[Ref,
                 present.add(ref)
                 yield Step(0, Action.CREATE, ref, _copy_title(original), original, copy)
     for change in callers:
-        patch = workload_patch(change.before, change.after)
+        before = as_mounted(change)
+        after = {**change.after, "metadata": before["metadata"]}
+        patch = workload_patch(before, after)
         title = "URLs to http://, aliases and ConfigMap copies, in one patch"
-        yield Step(0, Action.PATCH, change.workload, title, change.before, change.after, patch)
+        yield Step(0, Action.PATCH, change.workload, title, before, after, patch)
     for change in callers:
         if kinds.rolls(change.workload.kind):
             title = "roll out, and watch it"

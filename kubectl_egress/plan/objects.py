@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kubectl_egress import mesh
+from kubectl_egress.errors import EgressError
 from kubectl_egress.model import AS_BEFORE, Body, CallSite, Document, Host, Origination, Ref, Survey
 from kubectl_egress.plan.allocation import allocates
 
@@ -37,7 +38,8 @@ def wanted_objects(
     found = {
         kind: _present(kind, host, survey, fail_open) for kind in ("DestinationRule", "ServiceEntry", "VirtualService")
     }
-    entry = found["ServiceEntry"]
+    rule, entry = found["DestinationRule"], found["ServiceEntry"]
+    _refuse_theirs(rule, host, origination)
     exported = entry.body["spec"].get("exportTo") or ["*"] if entry else list(export_to)
     alias = aliases[0] if aliases else ""
     namespace = survey.namespace
@@ -66,6 +68,23 @@ def wanted_objects(
     )
     if origination.short_name:
         yield from _short_name(host, survey, origination)
+
+
+def _refuse_theirs(rule: Document | None, host: Host, origination: Origination) -> None:
+    """EgressError where somebody else's rule would have to name files of a user's."""
+    if rule and mesh.needs_files(origination) and not mesh.is_ours(rule.body):
+        raise EgressError(
+            f"--ca and --client-secret: DestinationRule {rule.ref.name} for {host} is somebody else's",
+            "take port 80 out of its TLS settings, or delete it, and run this again",
+        )
+
+
+def bundle_change(host: Host, survey: Survey, text: str) -> MeshChange:
+    """The ConfigMap with a host's CAs; its name says what it holds, so that one that is there is as it should be."""
+    body = mesh.bundle(host, survey.namespace, text)
+    ref = Ref("ConfigMap", survey.namespace, body["metadata"]["name"], "v1")
+    there = next((one.body for one in survey.mesh_objects if one.ref == ref), None)
+    return MeshChange(ref, there, there or body, f"the CAs by which the server of {host} is checked")
 
 
 def _short_name(host: Host, survey: Survey, origination: Origination) -> Iterator[MeshChange]:

@@ -63,8 +63,9 @@ def plan_question(plan: Plan) -> str:
     names = {action: {step.ref for step in plan.steps if step.action is action} for action in words}
     names[Action.UPDATE] -= names[Action.CREATE] | names[Action.DELETE]  # a journal's phases
     parts = [f"{word} {counted(len(names[action]), 'object')}" for action, word in words.items() if names[action]]
-    rollouts = sum(step.wait is Wait.ROLLOUT for step in plan.steps)
-    parts += [f"roll out {counted(rollouts, 'workload')}"] if rollouts else []
+    rollouts = [step.ref for step in plan.steps if step.wait is Wait.ROLLOUT]
+    twice = " twice" if len(rollouts) > len(set(rollouts)) else ""
+    parts += [f"roll out {counted(len(set(rollouts)), 'workload')}{twice}"] if rollouts else []
     text = ", ".join(parts) or counted(len(plan.steps), "step")
     where = f" in namespace {plan.namespace}" if plan.namespace else ""
     return f"{', '.join(map(str, plan.hosts))}{where}: {text}?"

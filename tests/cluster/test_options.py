@@ -55,7 +55,8 @@ def test_a_guard_is_as_it_was_written_knows_the_service_network_and_goes_again(s
     assert guard["spec"] == wanted["spec"]
     assert scene.egress("list", "--exit-code").status == 0, "nothing has drifted"
     again = scene.egress("migrate", HOST, "--guard", "-y")
-    assert (again.status, again.out) == (0, "Nothing to do.\n"), again
+    assert again.status == 0, again
+    assert again.out.startswith(f"{HOST}: nothing to do.\n"), again
     recorder.healthy()
     scene.undo()
     assert guards() == []
