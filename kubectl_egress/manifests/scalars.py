@@ -97,6 +97,8 @@ def _double_quoted(source: str, start: int, end: int) -> Iterator[tuple[int, str
 
 def joined_surrogates(text: str) -> str:
     """JSON writes one character above U+FFFF as two escapes; half of one is U+FFFD, as it is to Go."""
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

@@ -27,6 +27,7 @@ from tests.bench.measuring import EGRESS, Row, alternating, compared, run, shown
 from tests.bench.proving import possible, proving
 
 DEPLOYMENTS = 2000
+MANIFESTS = 200
 PODS = 50
 
 
@@ -111,6 +112,28 @@ def scanning() -> Iterator[Row]:
     yield Row(f"URL scan, {len(text) / 1e6:.0f} MB of manifests", f"{rate:.0f} MB/s", "", "", "50 MB/s", rate >= 50)
 
 
+def checking() -> Iterator[Row]:
+    """Manifests in CI, beside Istio's own check of them; nothing where there is no istioctl (its port-forward needs SPDY)."""
+    from tests.cluster.build import ISTIO, built
+
+    directory = built(ISTIO["1.31"])
+    istioctl = shutil.which("istioctl") or (str(directory / "istioctl") if directory else None)
+    if istioctl is None:
+        print("istioctl is not installed: its row is left out", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, "manifests.json")
+        whole = {"apiVersion": "apps/v1", "kind": "Deployment"}
+        path.write_text("\n---\n".join(json.dumps(whole | world.deployment(number)) for number in range(MANIFESTS)))
+        alone = {"KUBECONFIG": str(Path(name, "none"))}
+        ours, theirs = alternating(
+            partial(run, [*EGRESS, "inspect", "-f", str(path)], alone),
+            partial(run, [istioctl, "analyze", "--use-kube=false", str(path)], alone),
+        )
+    what = f"`inspect -f`, {MANIFESTS} Deployments"
+    yield compared(what, ours, "`istioctl analyze --use-kube=false`", theirs, "faster", ours.seconds < theirs.seconds)
+
+
 def main() -> int:
     """Measure all, print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
@@ -122,7 +145,7 @@ def main() -> int:
     compileall.compile_dir(Path(kubectl_egress.__file__).parent, quiet=1)  # as pip leaves it
     rows: list[Row] = []
     with server(DEPLOYMENTS) as environment:
-        parts: list[Callable[[], Iterator[Row]]] = [starting, lambda: reading(environment), scanning]
+        parts: list[Callable[[], Iterator[Row]]] = [starting, lambda: reading(environment), checking, scanning]
         parts += [] if options.no_lab else [lambda: proving(possible(options.pods))]
         for part in parts:
             for row in part():

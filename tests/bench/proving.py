@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -62,11 +61,6 @@ def proving(pods: int) -> Iterator[Row]:
         yield _beside(
             "… beside the same loop", many, f"{EXEC}, the {1 + len(others)} questions that it asks, once each:", whole
         )
-        if istioctl := _istioctl():
-            words = [istioctl, "proxy-config", "cluster", "-n", scene.namespace]
-            (other,) = alternating(partial(_looped, names, lambda pod: [*words, pod], near), runs=1)
-            name = "`istioctl proxy-config cluster`, once a pod:"
-            yield compared("… beside Istio's own tool", many, name, other, "faster", many.seconds < other.seconds)
         with far_away(lab.kubeconfig) as far:
             many, loop = alternating(partial(run, verify, far), partial(_looped, names, first, far), runs=1)
         where = f"an API server {2 * AWAY * 1000:.0f} ms away"
@@ -89,14 +83,6 @@ def _looped(pods: Sequence[str], command: Callable[[str], list[str]], environmen
         run(command(pod), environment)
     seconds = time.perf_counter() - begun
     return Run(seconds, seconds, 0)
-
-
-def _istioctl() -> str | None:
-    """Istio's tool, from the PATH or as the slow tier has built it; None where there is none."""
-    from tests.cluster.build import ISTIO, built
-
-    directory = built(ISTIO["1.31"])
-    return shutil.which("istioctl") or (str(directory / "istioctl") if directory else None)
 
 
 @contextmanager
