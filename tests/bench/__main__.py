@@ -51,7 +51,7 @@ def starting() -> Iterator[Row]:
     """What stands between the Enter key and the first line, and between the Tab key and the candidates: processor time."""
     commands = {
         "`kubectl egress --help`": ["--help"],
-        "completion of flags: `kubectl egress inspect --<Tab>`": ["__complete", "inspect", "--"],
+        "completion of a flag of `inspect`": ["__complete", "inspect", "--"],
     }
     python = [sys.executable, "-c", "pass"]
     *ours, nothing = alternating(
@@ -74,9 +74,9 @@ def reading(environment: dict[str, str]) -> Iterator[Row]:
             ["kubectl", "get", "deploy", "service-0000", *space, "-o", "json"],
         ),
         (
-            "completion of workloads: `kubectl egress inspect deploy/<Tab>`",
+            "completion of a workload after `inspect`",
             [*EGRESS, "__complete", "inspect", *space, "deploy/"],
-            "`kubectl get deploy <Tab>`",
+            "the same after `kubectl get deploy`",
             ["kubectl", "__complete", "get", *space, "deploy", ""],
         ),
     )

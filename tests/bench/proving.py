@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -122,7 +122,8 @@ async def _end_others() -> None:
 
 async def _relay(host: str, port: int, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
     answers, questions = await asyncio.open_connection(host, port)
-    await asyncio.gather(_held_back(near, questions), _held_back(answers, back), return_exceptions=True)
+    with suppress(asyncio.CancelledError):  # the bench has ended, and asyncio would report it
+        await asyncio.gather(_held_back(near, questions), _held_back(answers, back), return_exceptions=True)
 
 
 async def _held_back(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
