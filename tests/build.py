@@ -110,6 +110,7 @@ def pod(
         "status": {
             "phase": "Running",
             "podIP": "10.244.0.10",
+            "podIPs": [{"ip": "10.244.0.10"}],
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
         },
         **more,

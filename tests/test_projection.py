@@ -104,7 +104,7 @@ def test_a_projection_keeps_names_and_no_more() -> None:
     assert set(slim["metadata"]) == {"name", "namespace", "labels"}
     aliases = [{"ip": "192.0.2.1"}]  # whether a pod has the alias of its template, `list` asks
     assert slim["spec"] == {"containers": [{"name": "shop"}, {"name": "istio-proxy"}], "hostAliases": aliases}
-    assert set(slim["status"]) == {"phase"}
+    assert set(slim["status"]) == {"phase", "podIPs"}
 
 
 def test_of_managers_the_names_are_kept() -> None:

@@ -33,8 +33,7 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
     copies = {
         one.ref.name for one in plan.steps if one.action is Action.DELETE and one.ref and one.ref.kind == "ConfigMap"
     }
-
-    plain = dict(_plain(cluster, plan))
+    plain = patiently(lambda: dict(_plain(cluster, plan)), deadline, say)
 
     def old_pods() -> list[tuple[str, str]]:
         owned = pods_of(cluster, step.workloads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from kubectl_egress.apply import knowing, old_pods, waiting, writing
 from kubectl_egress.apply.lease import HeldLeases
 from kubectl_egress.apply.observing import observe
-from kubectl_egress.errors import RefusedError
+from kubectl_egress.errors import EgressError, RefusedError, UnreachableError
 from kubectl_egress.journal import Journal, from_config_map, is_journal
 from kubectl_egress.model import Action, Host, Judgement, Outcome, Plan, Ref, Step, Verdict, Wait
 from kubectl_egress.verify import Baseline
@@ -71,6 +72,16 @@ def _done(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions, held
         return outcome
     if conditions.dry_run:
         return Outcome(step, False, "a dry run waits for nothing")
+    try:
+        return _waited(step, plan, cluster, conditions)
+    except EgressError:
+        # What was waited for may be another run's doing, which has taken over.
+        with contextlib.suppress(UnreachableError):
+            held.check()
+        raise
+
+
+def _waited(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) -> Outcome:
     if step.action is Action.VERIFY:
         return _verified(step, plan, cluster, conditions)
     if step.wait is Wait.PROXIES:

@@ -66,7 +66,7 @@ def _inside(address: str, scope: Scope) -> bool:
     guard = scope.guard.networks if scope.guard else ()
     networks = [ipaddress.ip_network(one) for one in (*guard, *policies.LINK_LOCAL)]
     pods = (pod.get("status") or {} for workload in scope.survey.workloads for pod in workload.pods)
-    known = {one.get("ip") for status in pods for one in (status.get("podIPs") or [{"ip": status.get("podIP")}])}
+    known = {one.get("ip") for status in pods for one in status.get("podIPs") or ()}
     return found.is_loopback or address in known or any(found in network for network in networks)
 
 

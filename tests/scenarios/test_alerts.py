@@ -108,6 +108,6 @@ def test_the_panels_have_something_to_show(recording: Recording, tmp_path: Path)
     assert len(ready) > 8
     shown = answered(tmp_path, recorded(scrapes), f"{len(scrapes) - 1}m", ready)
     dark = [text for text in ready if text not in shown]
-    # What goes wrong, and bytes without a name, are not there when it goes well.
-    assert all(re.search("PassthroughCluster|response_flags|response_code", text) for text in dark), dark
+    # What goes wrong, and what is TCP to the mesh, is not there when it goes well.
+    assert all(re.search("PassthroughCluster|response_flags|response_code|istio_tcp_", text) for text in dark), dark
     assert [text for text in shown if "duration_milliseconds_bucket" in text]
