@@ -24,6 +24,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.any_istio]
 # One that takes its time.
 TEST = "tests/cluster/test_scenarios.py::test_an_ordinary_sidecar_loses_what_a_plain_restart_loses"
 PATIENCE = 120.0
+# A shell gives what it runs in the background SIGINT to ignore, and programs hand that down.
+MINDING_CTRL_C = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
 
 
 def mentioning(directory: Path) -> set[str]:
@@ -69,7 +74,8 @@ def test_a_run_that_is_ended_leaves_nothing(
 
     Network namespaces, with the interfaces and rules in them, end with their last process and mount.
     """
-    command = [sys.executable, "-m", "pytest", TEST, "--numprocesses=1", "-p", "no:cacheprovider"]
+    arguments = ["-m", "pytest", TEST, "--numprocesses=1", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-c", MINDING_CTRL_C, *arguments]
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTEST_ADDOPTS": ""}
     # Another worker's own numbers are not this run's.
     environment = {key: value for key, value in environment.items() if not key.startswith("PYTEST_XDIST")}
