@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from kubectl_egress.lab.client import start_lab
+from kubectl_egress.model import Body
 from tests.alerting import answered, firing, needs_promtool, promtool, recorded
-from tests.scene import HOST, Recorder, Scene
+from tests.scene import HOST, MESH_KINDS, NAMESPACE, Recorder, Scene, until
 from tests.scraping import statistics
 
 pytestmark = [pytest.mark.lab, needs_promtool]
@@ -50,11 +51,26 @@ class Recording:
 @pytest.fixture(scope="module")
 def recording() -> Iterator[Recording]:
     with start_lab() as lab, Scene(lab) as scene:
+        scene.create(other_http())
         made = Recording(scene, scene.deploy(CALLER))
         scene.migrate("--fail-open")
         made.caller.healthy()
         made.calm = made.minutes(6)
         yield made
+
+
+def other_http() -> Body:
+    """What every mesh has: something else that speaks HTTP on port 80. Without it, what leaks is TCP and has no name."""
+    metadata = {"name": "other", "namespace": NAMESPACE}
+    ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
+    spec = {"hosts": ["other.example.com"], "location": "MESH_EXTERNAL", "resolution": "DNS", "ports": ports}
+    return {"apiVersion": "networking.istio.io/v1beta1", "kind": "ServiceEntry", "metadata": metadata, "spec": spec}
+
+
+def leak(scene: Scene) -> Callable[[], None]:
+    bodies = [scene.delete(kind, scene.mesh_object(kind)) for kind in reversed(MESH_KINDS)]
+    until(lambda: scene.counters().in_clear > 0, "a request in clear", 60)
+    return lambda: scene.put_back(*reversed(bodies))
 
 
 def another_name(scene: Scene) -> Callable[[], None]:
@@ -69,6 +85,7 @@ def silence(scene: Scene) -> Callable[[], None]:
 
 
 CASES = {
+    "a leak, at once": (leak, 4, {"EgressInClear"}),
     "a certificate for another name": (another_name, 5, {"EgressTlsFailing"}),
     "and a share of errors, when it lasts": (another_name, 14, {"EgressTlsFailing", "EgressErrors"}),
     # Past the sidecar, which is what the mesh alone cannot tell from silence.
