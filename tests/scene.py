@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -294,9 +295,14 @@ class Recorder:
 
     def next(self, count: int, patience: float = PATIENCE) -> list[Request]:
         """The next requests, at least `count`, that are answered or given up; without the first, which may be older."""
-        before = len(self.requests())
-        until(lambda: len(self.requests()) > before + count, f"{count} more requests of {self._name}", patience)
-        return self.requests()[before + 1 :]
+        before = [len(pod) for pod in self.pods()]
+
+        def more() -> list[Request]:
+            seen = chain(before, repeat(0))  # a pod that is new
+            return [one for pod, count in zip(self.pods(), seen, strict=False) for one in pod[count:]]
+
+        until(lambda: len(more()) > count, f"{count} more requests of {self._name}", patience)
+        return more()[1:]
 
     def healthy(self) -> None:
         """Wait until three requests in a row are served."""
