@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from kubectl_egress.apply import standing
+from kubectl_egress.apply import standing, waiting
 from kubectl_egress.errors import EgressError
-from kubectl_egress.model import Action, Body, Ref, Step
+from kubectl_egress.model import Action, Body, Host, Plan, Ref, Step, Wait
 from kubectl_egress.plan.guard import workload_patch
 from tests import build
 
@@ -101,3 +104,26 @@ def test_a_pod_that_was_made_without_the_alias() -> None:
 def test_pods_of_the_new_template_have_it_and_those_of_the_old_one_need_none(pods: list[Body]) -> None:
     standing.refuse_unaliased(MIGRATION, pods)
     standing.refuse_unaliased(UNDO, pods)
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_of_two_patches_a_rollout_is_held_against_the_one_before_it(
+    second: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = copy.deepcopy(BEFORE)
+    mounted["spec"]["template"]["metadata"]["annotations"] = {"sidecar.istio.io/userVolume": "{}"}
+    steps = (
+        step(BEFORE, mounted),
+        Step(2, Action.WAIT, SHOP, "", wait=Wait.ROLLOUT),
+        replace(step(mounted, AFTER), order=3),
+        Step(4, Action.WAIT, SHOP, "", wait=Wait.ROLLOUT),
+    )
+    current = AFTER if second else mounted
+    pods = [pod_of(current, hostAliases=[])]
+    monkeypatch.setattr(waiting, "wait_rollout", lambda *_, **__: None)
+    monkeypatch.setattr(waiting, "pods_of", lambda *_: {SHOP: pods})
+    plan = Plan((Host(HOST),), build.NAMESPACE, steps)
+    cluster: Any = SimpleNamespace(get=lambda _: current)
+    awaited = steps[3 if second else 1]
+    with pytest.raises(EgressError, match="was made without the alias") if second else nullcontext():
+        waiting.for_rollout(awaited, plan, cluster, 1, lambda _: None)

@@ -49,7 +49,9 @@ def for_rollout(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: S
     assert step.ref is not None, "a rollout is one workload's"
     ref = step.ref
     deadline = time.monotonic() + timeout
-    patch = next((one for one in plan.steps if one.action is Action.PATCH and one.ref == ref), step)
+    # The last of them before this wait: with files for sidecars, a workload is patched twice.
+    patches = [one for one in plan.steps if one.action is Action.PATCH and one.ref == ref and one.order < step.order]
+    patch = patches[-1] if patches else step
     wait_rollout(cluster, ref, timeout=timeout, progress=say, stale=kinds.deadline_passed(patch.before or {}))
     standing.refuse_taken_back(patch, patiently(lambda: cluster.get(ref), deadline, say))
     pods = patiently(lambda: pods_of(cluster, [ref])[ref], deadline, say)
