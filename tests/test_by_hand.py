@@ -134,3 +134,17 @@ def test_what_sed_cannot_do_is_said_and_not_guessed() -> None:
     [asked] = [one for one in commands(world, HTTPBIN) if "a copy of the ConfigMap" in one.why]
     assert asked.line == ""
     assert "by hand" in asked.why
+
+
+def test_the_edit_changes_urls_with_any_sed_and_leaves_no_copy(tmp_path: Path) -> None:
+    world = World(curl())
+    world.do(migration(world, HTTPBIN).steps)
+    [line] = [one.line for one in commands(world, HTTPBIN) if one.line.startswith("KUBE_EDITOR=")]
+    assert "\\|" not in line, "no alternative in a basic expression: BSD's and macOS's sed knows none"
+    edited = tmp_path / "edited.yaml"
+    edited.write_text("a: http://httpbin.org/x\nb: http://httpbin.org.evil.com/\nc: http://httpbin.org\n")
+    # As kubectl calls an editor that needs a shell: with the file behind it, in quotes.
+    done = subprocess.run(["sh", "-c", f'{line.partition(" kubectl edit")[0]}; eval "$KUBE_EDITOR \\"{edited}\\""'])
+    assert done.returncode == 0
+    assert edited.read_text() == "a: https://httpbin.org/x\nb: http://httpbin.org.evil.com/\nc: https://httpbin.org\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["edited.yaml"]

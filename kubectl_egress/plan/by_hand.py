@@ -15,7 +15,8 @@ from kubectl_egress.model import Action, Body, Host, PatchOperation, Plan, Ref, 
 from kubectl_egress.plan.patches import patch_between
 
 # Everything that can follow a host in a URL ends it, except what would make it another name or another port.
-_BEHIND = r"\([^-A-Za-z0-9_.:]\|$\)"
+# An extended expression (`-E`): what BSD's and macOS's sed and grep have of others knows no alternative.
+_BEHIND = r"([^-A-Za-z0-9_.:]|$)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _old_pods(plan: Plan, journals: Sequence[Journal]) -> Command:
     seen = "-o jsonpath='{.items[*].spec.hostAliases[*].ip}'"
     if opened:
         seen = "-o yaml"
-        tests.append(f"grep -q {_words(f'http://{_authority(host)}{_BEHIND}' for host in opened)}")
+        tests.append(f"grep -qE {_words(f'http://{_authority(host)}{_BEHIND}' for host in opened)}")
         copies = [step.ref.name for step in _dropped_copies(plan) if step.ref is not None]
         tests += [f"grep -qwF {_words(copies)}"] if copies else []
     found = " || ".join(f"printf '%s\\n' \"$pods\" | {test}" for test in tests)
@@ -124,11 +125,11 @@ def _copy(step: Step, plan: Plan, hosts: Sequence[Host]) -> Command:
         assert dropped.before is not None, "and was there"
         if _edited(dropped.before, hosts) == _told(step.after):
             scripts = [
-                "/^  \\(creationTimestamp\\|resourceVersion\\|uid\\):/d",
+                "/^  (creationTimestamp|resourceVersion|uid):/d",
                 f"s,^  name: {re.escape(dropped.ref.name)}$,  name: {step.ref.name},",
                 *_scripts(hosts),
             ]
-            made = f"kubectl get {_object(dropped.ref)} -o yaml | sed {_words(scripts)} | kubectl create -f -"
+            made = f"kubectl get {_object(dropped.ref)} -o yaml | sed -E {_words(scripts)} | kubectl create -f -"
             return Command(step.title, made)
     return Command(f"{step.title}: {step.ref.name}, which has to be made by hand", "")
 
@@ -201,7 +202,9 @@ def _urls(step: Step, records: Sequence[tuple[Journal, CallerRecord]], strings: 
     assert step.before is not None, "a patch starts somewhere"
     hosts = [journal.host for journal, record in records if record.sites]
     if all(_exact(step, host, strings) for host in hosts):
-        editor = "sed -i " + " ".join(f"-e '{script}'" for script in _scripts(hosts))
+        # `-i` needs a suffix with BSD's sed; the copy, which has the object's values, goes at once.
+        edit = f'sed -E -i.before {_words(_scripts(hosts))} "$1"; done=$?; rm -f "$1.before"; exit $done'
+        editor = f"sh -c {shlex.quote(edit)} sh"
         why = "URLs back to https://; the alias stays for now, so that nothing can leave in clear"
         yield Command(why, f"KUBE_EDITOR={shlex.quote(editor)} kubectl edit {_object(step.ref)}")
         return
