@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from kubectl_egress import drift
+from kubectl_egress import drift, kinds
 from kubectl_egress.cli.list_cluster import asked, originals
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.sources import journals_of, refuse_blind
@@ -75,4 +75,5 @@ def _by_hand(cluster: Cluster, seen: Survey, journals: Sequence[Journal]) -> tup
     except EgressError as error:
         return (), f"{error.message}; {error.remedy}"
     callers = sorted({caller.workload for journal in journals for caller in journal.callers})
-    return by_hand(plan, journals, {ref: revisions(cluster, ref) for ref in callers}), ""
+    templates = {workload.ref: kinds.pod_template(workload.document.body) or {} for workload in seen.workloads}
+    return by_hand(plan, journals, {ref: revisions(cluster, ref) for ref in callers}, templates), ""

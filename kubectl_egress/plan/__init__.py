@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kubectl_egress.plan.by_hand import Command, by_hand
+from kubectl_egress.plan.by_hand import by_hand
+from kubectl_egress.plan.by_hand_waiting import Command
 from kubectl_egress.plan.callers_undo import CHANGED_SINCE
 from kubectl_egress.plan.calling import baselines, calling
 from kubectl_egress.plan.file_edits import FileChange, FilePlan, FileRequest, plan_files

@@ -5,48 +5,41 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubectl_egress import kinds, paths, urls
 from kubectl_egress.journal import CallerRecord, Journal, is_journal
 from kubectl_egress.model import Action, Body, Host, PatchOperation, Plan, Ref, Step, Steps, Wait
+from kubectl_egress.plan.by_hand_waiting import BEHIND, Command, escaped, grep_words, old_pods
 from kubectl_egress.plan.patches import patch_between
-
-# Everything that can follow a host in a URL ends it, except what would make it another name or another port.
-# An extended expression (`-E`): what BSD's and macOS's sed and grep have of others knows no alternative.
-_BEHIND = r"([^-A-Za-z0-9_.:]|$)"
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One step by hand."""
-
-    why: str
-    line: str
-    """What to type; '' where a person has to look and decide."""
 
 
 def by_hand(
-    plan: Plan, journals: Sequence[Journal], revisions: Mapping[Ref, Sequence[tuple[int, Body]]]
+    plan: Plan,
+    journals: Sequence[Journal],
+    revisions: Mapping[Ref, Sequence[tuple[int, Body]]],
+    templates: Mapping[Ref, Body],
 ) -> tuple[Command, ...]:
     """The steps of an undo as commands for a shell with kubectl and sed.
 
     `revisions`: by workload, the pod templates that the cluster still keeps, by number; with one that is what the undo
-    would write, `kubectl rollout undo` goes back to it.
+    would write, `kubectl rollout undo` goes back to it. `templates`: the pod templates of all workloads of the namespace.
     """
-    return tuple(_commands(plan, journals, revisions))
+    return tuple(_commands(plan, journals, revisions, templates))
 
 
 def _commands(
-    plan: Plan, journals: Sequence[Journal], revisions: Mapping[Ref, Sequence[tuple[int, Body]]]
+    plan: Plan,
+    journals: Sequence[Journal],
+    revisions: Mapping[Ref, Sequence[tuple[int, Body]]],
+    templates: Mapping[Ref, Body],
 ) -> Iterator[Command]:
     for step in plan.steps:
         if is_journal(step.after):
             continue  # its phase matters to the tool alone
         if step.action is Action.WAIT and step.wait is Wait.NO_OLD_PODS:
-            yield _old_pods(plan, journals)
+            yield old_pods(plan, journals, templates, [step.ref.name for step in _dropped_copies(plan) if step.ref])
         elif step.action is Action.WAIT and step.ref is not None:
             yield _rolled_out(step.ref)
         elif step.action is Action.CREATE and step.ref is not None:
@@ -77,35 +70,6 @@ def _rolled_out(ref: Ref) -> Command:
     return Command("wait until every pod has the template", f"kubectl rollout status {_object(ref)} --timeout=10m")
 
 
-def _old_pods(plan: Plan, journals: Sequence[Journal]) -> Command:
-    """A loop that no failure of kubectl ends: what comes next is safe only when no such pod is left.
-
-    A pod of a host that fails open has no alias; it has the URL, or the name of a copy with the URL in it.
-    """
-    why = "wait until no pod that calls http:// is left, terminating ones too; before that, nothing may be deleted"
-    aliases = [journal.alias for journal in journals if journal.alias]
-    opened = [journal.host for journal in journals if not journal.alias and journal.callers]
-    tests = [f"grep -qwF {_words(aliases)}"] if aliases else []
-    seen = "-o jsonpath='{.items[*].spec.hostAliases[*].ip}'"
-    if opened:
-        seen = "-o yaml"
-        tests.append(f"grep -qE {_words(f'http://{_authority(host)}{_BEHIND}' for host in opened)}")
-        copies = [step.ref.name for step in _dropped_copies(plan) if step.ref is not None]
-        tests += [f"grep -qwF {_words(copies)}"] if copies else []
-    found = " || ".join(f"printf '%s\\n' \"$pods\" | {test}" for test in tests)
-    running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
-    pods = f"kubectl get pods -n {plan.namespace} {running} {seen}"
-    return Command(why, f"until pods=$({pods}) && ! {{ {found}; }}; do sleep 2; done")
-
-
-def _authority(host: Host) -> str:
-    return f"[^/]*{re.escape(host.name[1:])}" if host.wildcard else re.escape(host.name)
-
-
-def _words(patterns: Iterable[str]) -> str:
-    return " ".join(f"-e {shlex.quote(pattern)}" for pattern in patterns)
-
-
 def _dropped_copies(plan: Plan) -> Iterator[Step]:
     for step in plan.steps:
         config_map = step.ref is not None and step.ref.kind == "ConfigMap"
@@ -126,10 +90,10 @@ def _copy(step: Step, plan: Plan, hosts: Sequence[Host]) -> Command:
         if _edited(dropped.before, hosts) == _told(step.after):
             scripts = [
                 "/^  (creationTimestamp|resourceVersion|uid):/d",
-                f"s,^  name: {re.escape(dropped.ref.name)}$,  name: {step.ref.name},",
+                f"s,^  name: {escaped(dropped.ref.name)}$,  name: {step.ref.name},",
                 *_scripts(hosts),
             ]
-            made = f"kubectl get {_object(dropped.ref)} -o yaml | sed -E {_words(scripts)} | kubectl create -f -"
+            made = f"kubectl get {_object(dropped.ref)} -o yaml | sed -E {grep_words(scripts)} | kubectl create -f -"
             return Command(step.title, made)
     return Command(f"{step.title}: {step.ref.name}, which has to be made by hand", "")
 
@@ -203,7 +167,7 @@ def _urls(step: Step, records: Sequence[tuple[Journal, CallerRecord]], strings: 
     hosts = [journal.host for journal, record in records if record.sites]
     if all(_exact(step, host, strings) for host in hosts):
         # `-i` needs a suffix with BSD's sed; the copy, which has the object's values, goes at once.
-        edit = f'sed -E -i.before {_words(_scripts(hosts))} "$1"; done=$?; rm -f "$1.before"; exit $done'
+        edit = f'sed -E -i.before {grep_words(_scripts(hosts))} "$1"; done=$?; rm -f "$1.before"; exit $done'
         editor = f"sh -c {shlex.quote(edit)} sh"
         why = "URLs back to https://; the alias stays for now, so that nothing can leave in clear"
         yield Command(why, f"KUBE_EDITOR={shlex.quote(editor)} kubectl edit {_object(step.ref)}")
@@ -230,7 +194,7 @@ def _exact(step: Step, host: Host, strings: set[Steps]) -> bool:
 
 def _scripts(hosts: Sequence[Host]) -> list[str]:
     """What sed does with the URLs, and `_https` here."""
-    return [f"s,http://{re.escape(host.name)}{_BEHIND},https://{host.name}\\1,g" for host in hosts]
+    return [f"s,http://{escaped(host.name)}{BEHIND},https://{host.name}\\1,g" for host in hosts]
 
 
 def _https(text: str, hosts: Sequence[Host]) -> str:
