@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -105,9 +106,40 @@ def test_migrate_writes_what_it_prints(cluster: RealLab, scene: Scene, manifests
     run(cluster, "kubectl", "delete", "-f", str(ARTICLE))
 
 
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+@pytest.mark.parametrize(
+    "way", [("apply",), ("apply", "--server-side", "--force-conflicts")], ids=["client side", "server side"]
+)
+def test_apply_over_what_migrate_made_and_back_through_undo(
+    cluster: RealLab, scene: Scene, manifests: Path, way: tuple[str, ...]
+) -> None:
+    """Whoever commits what was printed after he has migrated: the cluster stays as it is, and the undo finds its way."""
+    run(cluster, "kubectl", "create", "-f", str(ARTICLE))
+    scene.rolled_out("curl")
+    before = scene.state()
+    scene.migrate()
+    made = {name: body["spec"] for name, body in scene.objects().items() if "spec" in body}
+    pod = scene.pod("curl")
+    run(cluster, "kubectl", *way, "-f", str(manifests))
+    assert {name: body["spec"] for name, body in scene.objects().items() if "spec" in body} == made
+    assert scene.pod("curl") == pod, "no pod is made anew"
+    listed = scene.egress("list", "--exit-code")
+    assert listed.status == 0, listed
+    scene.undo()
+    after = scene.state()
+    if "--server-side" not in way:
+        annotations = after["Deployment", "curl"]["metadata"].pop("annotations")
+        assert set(annotations) == {"kubectl.kubernetes.io/last-applied-configuration"}
+    assert after == before
+    run(cluster, "kubectl", "delete", "-f", str(ARTICLE))
+
+
 def test_istioctl_reads_the_proxy_as_verify_does(cluster: RealLab, scene: Scene, tmp_path: Path) -> None:
     scene.deploy("caller")
     scene.migrate()
+    verified = scene.egress("verify", "-o", "json")
+    assert verified.status == 0, verified
+    evidence = verified.document()["items"][0]["pods"][0]["evidence"]["configured"]
     pod = scene.ref("Pod", scene.pod("caller"))
     dump = tmp_path / "dump.json"
     dump.write_text(get_pod_port(scene.cluster, pod, 15000, "/config_dump"))
@@ -119,5 +151,18 @@ def test_istioctl_reads_the_proxy_as_verify_does(cluster: RealLab, scene: Scene,
     assert {(row[1], row[2]) for row in rows} == {
         (port, subset) for port in ("80", "443") for subset in ("-", "kubectl-egress")
     }
+    said = run(cluster, str(cluster.istioctl), "proxy-config", "routes", "--file", str(dump), "--name", "80")
+    [row] = [line.split() for line in said.splitlines() if HOST in line]
+    assert row[-1] == f"{scene.mesh_object('VirtualService')}.{scene.namespace}", said
+    assert evidence["route"]["clusters"] == [f"outbound|80|kubectl-egress|{HOST}"]
+    assert evidence["route"]["configSource"].endswith(f"/virtual-service/{scene.mesh_object('VirtualService')}")
+    filters = ("--fqdn", HOST, "--port", "80", "--subset", "kubectl-egress", "-o", "json")
+    [there] = json.loads(run(cluster, str(cluster.istioctl), "proxy-config", "clusters", "--file", str(dump), *filters))
+    [claimed] = evidence["clusters"]
+    tls = there["transportSocket"]["typedConfig"]
+    names = tls["commonTlsContext"]["combinedValidationContext"]["defaultValidationContext"]
+    assert claimed["name"] == there["name"]
+    assert claimed["tls"]["sni"] == tls["sni"] == HOST
+    assert claimed["tls"]["subjectAltNames"] == [one["exact"] for one in names["matchSubjectAltNames"]] == [HOST]
     scene.undo()
     scene.delete("Deployment", "caller")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from kubectl_egress.model import Body
+from tests import build
 from tests.cluster.client import RealLab
 from tests.scenarios import test_failing_migrations as failing
 from tests.scenarios import test_round_trips as round_trips
@@ -46,3 +48,47 @@ def test_somebody_changes_something_between_plan_and_patch(scene: Scene, change:
 @pytest.mark.any_istio
 def test_somebody_who_only_scales_is_no_reason_to_stop(scene: Scene) -> None:
     failing.test_somebody_who_only_scales_is_no_reason_to_stop(scene)
+
+
+@pytest.mark.any_istio
+def test_pods_that_cannot_live_with_http(scene: Scene) -> None:
+    failing.test_pods_that_cannot_live_with_http(scene)
+
+
+@pytest.mark.skipif(os.environ.get("ISTIO") == "1.18", reason="Istio 1.18 has no native sidecars")
+def test_an_init_container_calls_through_a_native_sidecar(scene: Scene) -> None:
+    caller = scene.deploy("caller", initContainers=[first()])
+    caller.healthy()
+    before = scene.state()
+    scene.migrate()
+    [called] = scene.get("Deployment", "caller")["spec"]["template"]["spec"]["initContainers"]
+    assert f"http://{HOST}/anything/first" in called["command"][-1]
+    assert arrivals(scene) == [True, True]
+    scene.undo()
+    assert scene.state() == before
+    assert arrivals(scene) == [True, True, True]
+    assert scene.counters().in_clear == 0
+
+
+def test_an_init_container_before_an_ordinary_sidecar_is_in_the_way(scene: Scene) -> None:
+    annotations = {"sidecar.istio.io/nativeSidecar": "false"}
+    scene.deploy("caller", annotations=annotations, initContainers=[first()]).healthy()
+    before = scene.state()
+    run = scene.egress("migrate", HOST, "-y")
+    assert run.status == 3, run
+    assert "init-before-sidecar stands in the way" in run.err
+    assert scene.state() == before
+    assert arrivals(scene) == [True], (
+        "istio-init comes after it: nothing is redirected yet, and http:// would not be either"
+    )
+    assert scene.counters().in_clear == 0
+
+
+def first() -> Body:
+    """An init container that calls the host once, whatever comes of it."""
+    return build.container("first", command=["sh", "-c", f"curl -s -m 3 https://{HOST}/anything/first || true"])
+
+
+def arrivals(scene: Scene) -> list[bool]:
+    """Whether each call of an init container came over TLS."""
+    return [request["tls"] for request in scene.lab.requests() if request["path"] == "/anything/first"]
