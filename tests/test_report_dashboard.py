@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kubectl_egress.model import Host, Ref
 from kubectl_egress.prometheus import queries
 from kubectl_egress.report.dashboard import Thresholds, Watched, alert_rules, grafana_dashboard, prometheus_rule
 from tests.alerting import ALERTS, firing, needs_promtool, promtool
+from tests.grafana import strange
 
 SHOP = Watched(
     "shop",
@@ -75,6 +77,41 @@ def test_the_dashboard_is_whole() -> None:
     assert hosts["query"] == "*.example.net,api.example.com,httpbin.org"
     assert re.fullmatch(hosts["allValue"], "httpbin.org")
     assert not re.fullmatch(hosts["allValue"], "httpbin-org")
+
+
+def test_grafana_s_own_types_know_all_of_it() -> None:
+    assert strange(json.loads(json.dumps(grafana_dashboard([SHOP, BANK])))) == []
+    assert strange(json.loads(json.dumps(grafana_dashboard([])))) == []
+
+
+def stat(dashboard: dict[str, Any]) -> dict[str, Any]:
+    return dashboard["panels"][0]  # type: ignore[no-any-return]
+
+
+MISTAKES: Mapping[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a name that nobody knows": (lambda one: one.update(titel="Hosts"), "dashboard.titel: not known"),
+    "a setting in the wrong place": (lambda one: stat(one).update(unit="ms"), "unit: not known"),
+    "a panel's own option": (
+        lambda one: stat(one)["options"].update(colourMode="value"),
+        "options.colourMode: not known",
+    ),
+    "a value that is none": (lambda one: stat(one)["options"].update(colorMode="loud"), "'loud' is none of"),
+    "a number in words": (lambda one: stat(one)["gridPos"].update(w="6"), "'6' is no int"),
+    "a query's format": (lambda one: stat(one)["targets"][0].update(format="tables"), "'tables' is none of"),
+    "a transformation without its name": (
+        lambda one: one["panels"][-1]["transformations"][0].update(id=1),
+        "1 is no str",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_they_find_what_grafana_would_silently_leave_out(name: str) -> None:
+    make, said = MISTAKES[name]
+    dashboard = json.loads(json.dumps(grafana_dashboard([SHOP])))
+    make(dashboard)
+    [found] = strange(dashboard)
+    assert said in found
 
 
 @needs_promtool
