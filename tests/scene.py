@@ -254,9 +254,10 @@ def written(body: Body) -> dict[str, Any]:
         for key, value in body["metadata"].items()
         if key in ("name", "namespace", "labels", "annotations") and value
     }
-    # the Deployment controller's own
     annotations = {
-        key: value for key, value in metadata.get("annotations", {}).items() if not key.startswith("deployment.")
+        key: value
+        for key, value in metadata.get("annotations", {}).items()
+        if not key.startswith(("deployment.", "deprecated.daemonset."))  # the controllers' own
     }
     metadata.pop("annotations", None)
     if annotations:

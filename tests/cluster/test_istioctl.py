@@ -106,6 +106,7 @@ def test_migrate_writes_what_it_prints(cluster: RealLab, scene: Scene, manifests
     run(cluster, "kubectl", "delete", "-f", str(ARTICLE))
 
 
+@pytest.mark.any_istio
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 @pytest.mark.parametrize(
     "way", [("apply",), ("apply", "--server-side", "--force-conflicts")], ids=["client side", "server side"]

@@ -17,7 +17,7 @@ from kubectl_egress.model import Body, Ref
 from tests import build
 from tests.cluster.client import RealLab
 from tests.cluster.scenes import scene_of
-from tests.scene import HOST, NATIVE, Run, Scene
+from tests.scene import HOST, NATIVE, Run, Scene, written
 
 pytestmark = [pytest.mark.cluster, pytest.mark.any_istio]
 
@@ -91,8 +91,19 @@ WRITES: Sequence[Rule] = (
     *(("apps", "deployments", verb) for verb in ("get", "patch")),
 )
 """Each of which a migration of a Deployment and a ConfigMap cannot do without."""
+OTHERS = {
+    "StatefulSet": ("apps", "statefulsets"),
+    "DaemonSet": ("apps", "daemonsets"),
+    "CronJob": ("batch", "cronjobs"),
+}
+OTHER_WRITES: Sequence[Rule] = [(*resource, verb) for resource in OTHERS.values() for verb in ("get", "patch")]
+"""The same of workloads of other kinds."""
 DISPENSABLE: Rule = ("apps", "deployments", "watch")
 """Without which it looks again and again."""
+LIMITED = (*WRITES, *OTHER_WRITES, DISPENSABLE)
+
+SETTING = [{"name": "API", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "API"}}}]
+CALLS = "while sleep .2; do curl -s -o /dev/null $API; done"
 
 
 def roles() -> list[Body]:
@@ -171,11 +182,8 @@ def stage(cluster: RealLab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             binding(MIGRATOR, migrates, namespace=scene.namespace),
             *(role_of(without(one), (rule for rule in rules(READER) if rule != one)) for one in (*READS, REVISIONS)),
             *(binding(without(one), user(without(one))) for one in (*READS, REVISIONS)),
-            *(
-                role_of(without(one), (rule for rule in rules(MIGRATOR) if rule != one))
-                for one in (*WRITES, DISPENSABLE)
-            ),
-            *(binding(without(one), user(without(one)), namespace=scene.namespace) for one in (*WRITES, DISPENSABLE)),
+            *(role_of(without(one), (rule for rule in rules(MIGRATOR) if rule != one)) for one in LIMITED),
+            *(binding(without(one), user(without(one)), namespace=scene.namespace) for one in LIMITED),
         ]
         try:
             for account in accounts:
@@ -185,14 +193,12 @@ def stage(cluster: RealLab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 scene.create(body)
             data = {"API": f"https://{HOST}/status/200"}
             scene.create(build.config_map("settings", data, scene.namespace))
-            script = "while sleep .2; do curl -s -o /dev/null $API; done"
-            env = [{"name": "API", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "API"}}}]
             scene.create(
                 build.deployment(
                     "caller",
                     scene.namespace,
-                    env=env,
-                    command=["sh", "-c", script],
+                    env=SETTING,
+                    command=["sh", "-c", CALLS],
                     annotations=NATIVE,
                     terminationGracePeriodSeconds=1,
                 )
@@ -289,6 +295,54 @@ def test_both_roles_are_enough_to_migrate_with(stage: Stage) -> None:
     assert run.status == 0, run
     assert scene.state() == before
     assert scene.counters().in_clear == 0
+
+
+def test_other_kinds_take_no_more_than_their_own_two_verbs(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = stage.scene
+    made = [other(kind, scene.namespace) for kind in OTHERS]
+
+    def as_written() -> list[Body]:
+        return [written(scene.get(body["kind"], body["metadata"]["name"])) for body in made]
+
+    for body in made:
+        scene.create(body)
+    try:
+        before = (scene.state(), as_written())
+        place = ("-n", scene.namespace, "--kubeconfig", str(scene.kubeconfig), "--as-group", GROUP)
+        said = {}
+        for group, resource, verb in OTHER_WRITES:
+            missing = (group, resource, verb)
+            status = cli.main(["migrate", HOST, "-y", "--dry-run=server", *place, "--as", without(missing)])
+            out, err = capsys.readouterr()
+            said[missing] = (status, f"may not {verb} {resource}.{group} in namespace" in " ".join(out.split()), err)
+        assert all((status, named) == (3, True) for status, named, _ in said.values()), said
+        run = stage.run("migrates", "migrate", HOST, "-y")
+        assert run.status == 0, run
+        assert all("hostAliases" in str(body) for body in as_written())
+        run = stage.run("migrates", "undo", HOST, "-y")
+        assert run.status == 0, run
+        assert (scene.state(), as_written()) == before
+    finally:
+        for body in made:
+            scene.delete(body["kind"], body["metadata"]["name"])
+
+
+def other(kind: str, namespace: str) -> Body:
+    """A workload of another kind that reads the same ConfigMap."""
+    spec: Body = {"serviceName": "none"} if kind == "StatefulSet" else {}
+    name = kind.lower()
+    more = {"restartPolicy": "Never"} if kind == "CronJob" else {}
+    return build.workload(
+        kind,
+        name,
+        namespace,
+        spec=spec,
+        env=SETTING,
+        command=["sh", "-c", CALLS],
+        annotations=NATIVE,
+        terminationGracePeriodSeconds=1,
+        **more,
+    )
 
 
 def test_impersonation_reaches_the_sidecars(stage: Stage) -> None:
