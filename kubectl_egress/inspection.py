@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,9 +25,6 @@ from kubectl_egress.places import Forced, Place
 from kubectl_egress.proxy.wire import Destination, KnownBy, matched, nameless, unknown
 from kubectl_egress.scan import REASON_REGISTRY, REASON_SHARED, is_aside, scan, used_by
 from kubectl_egress.visibility import passthrough, visibility
-
-# Never routed (RFC 5737, RFC 6666): a host alias into them is one of ours, and leads nowhere.
-_NOWHERE = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("100::/64"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +242,7 @@ def _item(
         visibility=visibility(host, proxies_of(workload, survey), sites),
         call_sites=sites,
         findings=tuple(finding for _, finding in sorted(found, key=lambda one: one[0])),
-        fails_closed=None if all(site.url.encrypted for site in sites) else _aliased(workload, host),
+        fails_closed=None if all(site.url.encrypted for site in sites) else _closed(workload, host),
         seen=tuple(one for _, one in matched(wire, [host], survey.resolved)),
     )
 
@@ -278,20 +274,9 @@ def _live_item(
     )
 
 
-def _aliased(workload: Workload, host: Host) -> bool:
+def _closed(workload: Workload, host: Host) -> bool:
     template = kinds.pod_template(workload.document.body) or {}
-    return any(
-        host.name in (entry.get("hostnames") or ()) and _nowhere(entry.get("ip", ""))
-        for entry in (template.get("spec") or {}).get("hostAliases") or ()
-    )
-
-
-def _nowhere(text: str) -> bool:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return any(address in network for network in _NOWHERE)
+    return mesh.closed_by(mesh.aliases_in(template, host), workload.pods)
 
 
 def _traffic(workload: Workload, survey: Survey) -> PassthroughTraffic:

@@ -19,6 +19,8 @@ MANAGED_BY = "kubectl-egress"
 # What a sidecar's metadata says of names that the application asks for (environment of its container).
 DNS_CAPTURE = "ISTIO_META_DNS_CAPTURE"
 DNS_AUTO_ALLOCATE = "ISTIO_META_DNS_AUTO_ALLOCATE"
+# What has the redirect of a pod with two families hold for both (the second: before Istio 1.24).
+DUAL_STACK = ("ISTIO_DUAL_STACK", "ISTIO_AGENT_DUAL_STACK")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -146,13 +146,18 @@ def held(kind: str, **spec: Any) -> dict[str, Any]:
     return workload(kind, "shop", spec=spec, env={"API": URL})
 
 
-_DUAL = pod("shop-1")
-IPV6: dict[str, Any] = {
-    "pods": {
-        "shop": [{**_DUAL, "status": {**_DUAL["status"], "podIPs": [{"ip": "10.244.0.10"}, {"ip": "fd00:10:244::a"}]}}]
-    }
-}
-"""Live parts of a survey: a pod with an address of each family."""
+def with_addresses(*addresses: str, variable: str = "", value: str = "true") -> dict[str, Any]:
+    """Live parts of a survey: a pod with these addresses, and a variable of its sidecar."""
+    found = pod("shop-1")
+    env = [{"name": variable, "value": value}] if variable else []
+    containers = [{**one, "env": env} if one["name"] == "istio-proxy" else one for one in found["spec"]["containers"]]
+    status = {**found["status"], "podIPs": [{"ip": address} for address in addresses]}
+    return {"pods": {"shop": [{**found, "spec": {**found["spec"], "containers": containers}, "status": status}]}}
+
+
+BOTH = ("10.244.0.10", "fd00:10:244::a")
+IPV6: dict[str, Any] = with_addresses(*BOTH, variable="ISTIO_DUAL_STACK")
+"""A pod with an address of each family, and a redirect for both."""
 
 
 def denied(resource: str, namespace: str = NAMESPACE) -> dict[str, Any]:
@@ -206,6 +211,13 @@ TRIGGERS: dict[str, list[Case]] = {
         case("mesh-wide range", settings=MeshSettings(include_ip_ranges="10.0.0.0/8")),
         case("IPv6 excluded", annotated(excludeOutboundIPRanges="100::/8"), **IPV6),
         case("IPv6 not included", annotated(includeOutboundIPRanges="0.0.0.0/0"), **IPV6),
+        case(
+            "IPv6 not included, without alias", annotated(includeOutboundIPRanges="0.0.0.0/0"), fail_open=True, **IPV6
+        ),
+        case("public IPv6, without alias", annotated(excludeOutboundIPRanges="2000::/3"), fail_open=True, **IPV6),
+        case("IPv4 redirected alone", **with_addresses(*BOTH)),
+        case("IPv4 redirected alone, without alias", fail_open=True, **with_addresses(*BOTH)),
+        case("two families switched off", **with_addresses(*BOTH, variable="ISTIO_DUAL_STACK", value="false")),
         case("without alias, some addresses", annotated(includeOutboundIPRanges="192.0.2.0/24"), fail_open=True),
         case("without alias, public range", annotated(excludeOutboundIPRanges="8.8.8.0/24"), fail_open=True),
     ],
@@ -520,6 +532,10 @@ SILENT: dict[str, list[Case]] = {
         case("other ranges", annotated(excludeOutboundIPRanges="10.0.0.0/8")),
         case("IPv6 elsewhere", annotated(excludeOutboundIPRanges="fd00::/8"), **IPV6),
         case("IPv6 included", annotated(includeOutboundIPRanges="0.0.0.0/0,::/0"), **IPV6),
+        case("everything, without alias", fail_open=True, **IPV6),
+        case("private IPv6, without alias", annotated(excludeOutboundIPRanges="fd00::/8"), fail_open=True, **IPV6),
+        case("two families, on an older Istio", **with_addresses(*BOTH, variable="ISTIO_AGENT_DUAL_STACK")),
+        case("IPv6 alone", **with_addresses("fd00:10:244::a")),
         case("IPv6 that no pod has", annotated(includeOutboundIPRanges="0.0.0.0/0", excludeOutboundIPRanges="::/0")),
         case("alias included", annotated(includeOutboundIPRanges="10.0.0.0/8,192.0.2.0/24")),
         case("ports included", annotated(includeOutboundIPRanges="10.0.0.0/8", includeOutboundPorts="80,443")),

@@ -8,13 +8,15 @@ import pytest
 
 from kubectl_egress import mesh
 from kubectl_egress.cli.calls import duration
+from kubectl_egress.drift import migrations
 from kubectl_egress.errors import EgressError, UsageError
+from kubectl_egress.inspection import inspect
 from kubectl_egress.journal import AnnotationRecord, from_config_map, to_config_map
 from kubectl_egress.model import AS_BEFORE, Action, Body, Host, MeshSettings, Origination, Plan
 from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
 from kubectl_egress.plan.holding import PROXY_CONFIG, annotation_put_back, held, hold_edits
 from kubectl_egress.urls import apply_edits, inverse
-from tests.build import deployment, document
+from tests.build import deployment, document, pod
 from tests.build_mesh import HOST, entry, port, survey_of
 from tests.findings_cases import IPV6
 
@@ -22,9 +24,14 @@ SETTING = "holdApplicationUntilProxyStarts"
 
 
 def planned(
-    *bodies: Body, objects: Any = (), pods: Any = None, settings: MeshSettings | None = None, **request: Any
+    *bodies: Body,
+    objects: Any = (),
+    pods: Any = None,
+    settings: MeshSettings | None = None,
+    live: bool = False,
+    **request: Any,
 ) -> Plan:
-    survey, sites = survey_of(*bodies, objects=objects, pods=pods, settings=settings)
+    survey, sites = survey_of(*bodies, objects=objects, pods=pods, settings=settings, live=live)
     return plan_migration(survey, sites, (), MigrationRequest((HOST,), **request))
 
 
@@ -202,6 +209,33 @@ def test_pods_with_ipv6_have_aliases_of_both_families_and_an_entry_that_claims_b
     survey, _ = survey_of(body, journals=(journal,), **IPV6)
     undone = next(step.after for step in plan_undo(survey, [HOST]).steps if step.action is Action.PATCH)
     assert undone == shop()
+
+
+def addresses_of(plan: Plan) -> list[str]:
+    body = next(step.after for step in plan.steps if step.action is Action.PATCH)
+    assert body is not None
+    return [one["ip"] for one in body["spec"]["template"]["spec"]["hostAliases"]]
+
+
+def test_where_nobody_knows_what_families_the_pods_will_have_the_alias_has_both() -> None:
+    both = ["192.0.2.48", mesh.alias_address_v6("192.0.2.48")]
+    pending = {**pod(), "status": {"phase": "Pending"}}
+    assert addresses_of(planned(shop(), live=True)) == both, "no replicas, or a CronJob"
+    assert addresses_of(planned(shop(), live=True, pods={"shop": [pending]})) == both
+    assert addresses_of(planned(shop(), live=True, pods={"shop": [pod()]})) == both[:1], "IPv4 alone"
+
+
+def test_a_family_that_pods_have_since_is_added_where_the_host_is_migrated() -> None:
+    first = planned(shop(), live=True, pods={"shop": [pod()]})
+    body = next(step.after for step in first.steps if step.action is Action.PATCH)
+    journal = document(to_config_map(from_config_map(first.steps[-1].after or {})))
+    survey, sites = survey_of(body or {}, journals=(journal,), live=True, **IPV6)
+    [item] = inspect(survey, sites, ()).items
+    assert item.fails_closed is False
+    again = plan_migration(survey, sites, (), MigrationRequest((HOST,)))
+    assert addresses_of(again) == ["192.0.2.48", mesh.alias_address_v6("192.0.2.48")]
+    drifts = [one for one in migrations(survey, {}, None).drifts if one.object.kind == "Deployment"]
+    assert [(one.code, "IPv6" in one.message) for one in drifts] == [("alias-lost", True)]
 
 
 # ---- a short name ---------------------------------------------------------------------------------------------------

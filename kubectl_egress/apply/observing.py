@@ -91,21 +91,12 @@ def _judge(
     judged: list[PodVerdict] = []
     for pod in pods:
         ref = Ref("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
-        aliases = alias_addresses(pod, host)
-        judged.append(judge_pod(host, first[ref], now[ref], Expected.of(host, tuple(aliases), takers=takers), baseline))
-    closed = bool(pods) and all(alias_addresses(pod, host) for pod in pods)
-    addresses = dict.fromkeys(address for pod in pods for address in alias_addresses(pod, host)) if closed else ()
+        aliases = mesh.aliases_in(pod, host)
+        judged.append(judge_pod(host, first[ref], now[ref], Expected.of(host, aliases, takers=takers), baseline))
+    closed = bool(pods) and all(mesh.closed_by(mesh.aliases_in(pod, host), [pod]) for pod in pods)
+    addresses = dict.fromkeys(address for pod in pods for address in mesh.aliases_in(pod, host)) if closed else ()
     verdict = judge(host, workload, judged, closed)
     return replace(verdict, closed_by=tuple(f"the host alias {address}" for address in addresses))
-
-
-def alias_addresses(pod: Body, host: Host) -> list[str]:
-    """The addresses to which the pod's hosts file sends the host, and which lead nowhere; with one, it fails closed."""
-    return [
-        entry["ip"]
-        for entry in (pod.get("spec") or {}).get("hostAliases") or ()
-        if host.name in (entry.get("hostnames") or ()) and mesh.is_alias_address(entry.get("ip", ""))
-    ]
 
 
 def _undecided(verdicts: Sequence[Verdict]) -> str:

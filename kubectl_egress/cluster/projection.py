@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from kubectl_egress.model import DNS_AUTO_ALLOCATE, DNS_CAPTURE, Body
+from kubectl_egress.model import DNS_AUTO_ALLOCATE, DNS_CAPTURE, DUAL_STACK, Body
 from kubectl_egress.scan import config_map_references
 
 # A field, and the fields below it that are kept; None keeps the whole value. Lists: of each of their entries.
@@ -14,7 +14,7 @@ Fields = Mapping[str, "Fields | None"]
 
 _OWNER: Fields = {"apiVersion": None, "kind": None, "name": None, "controller": None}
 _CONTAINER: Fields = {"name": None, "restartPolicy": None, "env": {"name": None, "value": None}}
-_PROXY_SETTINGS = (DNS_CAPTURE, DNS_AUTO_ALLOCATE)
+_PROXY_SETTINGS = (DNS_CAPTURE, DNS_AUTO_ALLOCATE, *DUAL_STACK)
 _STATUSES: Fields = {"name": None, "state": None, "ready": None}
 
 # Everything that is read of a pod. tests/test_projection.py runs all checks on pods that refuse to give anything else.

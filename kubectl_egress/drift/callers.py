@@ -37,10 +37,13 @@ def template_drifts(workload: Workload, caller: CallerRecord, journal: Journal) 
     if not journal.alias:
         return
     template = kinds.pod_template(body) or {}
-    if not _aliased(template, journal.host):
+    if not mesh.aliases_in(template, journal.host):
         yield Drift("alias-lost", workload.ref, _unaliased("the pod template", clear or bool(caller.references)), again)
+    elif not mesh.closed_by(mesh.aliases_in(template, journal.host), workload.pods):
+        why = "its pods have IPv6, for which the pod template has no alias: a client that wants IPv6 asks DNS"
+        yield Drift("alias-lost", workload.ref, why, again)
     for pod in workload.pods:
-        if _aliased(template, journal.host) and not _aliased(pod, journal.host) and not _leaving(pod):
+        if mesh.aliases_in(template, journal.host) and not mesh.aliases_in(pod, journal.host) and not _leaving(pod):
             ref = Ref("Pod", workload.ref.namespace, pod["metadata"]["name"], "v1")
             message = "it runs with an older template, without the alias"
             yield Drift("alias-lost", ref, message, f"kubectl delete pod {ref.name} -n {ref.namespace} makes a new one")
@@ -53,13 +56,6 @@ def _unaliased(what: str, in_clear: bool) -> str:
 
 def _leaving(pod: Body) -> bool:
     return "deletionTimestamp" in pod["metadata"]
-
-
-def _aliased(holder: Body, host: Host) -> bool:
-    return any(
-        host.name in (entry.get("hostnames") or ()) and mesh.is_alias_address(entry.get("ip", ""))
-        for entry in (holder.get("spec") or {}).get("hostAliases") or ()
-    )
 
 
 def _url_now(body: Body, site: SiteRecord, host: Host) -> tuple[str, bool]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kubectl_egress import mesh
-from kubectl_egress.findings.scope import Caller, Found, Scope
-from kubectl_egress.model import Body, MeshSettings
+from kubectl_egress.findings.scope import PROXY_CONTAINER, Caller, Found, Scope
+from kubectl_egress.model import DUAL_STACK, Body, MeshSettings, Severity
 
 # annotation (below traffic.sidecar.istio.io/) → field of MeshSettings, Helm value (below global.proxy), options of
 # istio-init (tools/istio-iptables/pkg/cmd)
@@ -54,6 +54,7 @@ def port_not_captured(scope: Scope, caller: Caller) -> Iterator[Found]:
             if running:
                 yield running[0]
                 return
+        yield from _one_family(caller, scope.fail_open)
 
 
 def _template(caller: Caller, settings: MeshSettings) -> dict[str, _Value]:
@@ -98,30 +99,62 @@ def _missing(caller: Caller, value: Mapping[str, _Value], fail_open: bool, ports
     for port in ports:
         if str(port) in excluded or "*" in excluded:
             yield _uncaptured(caller, f"port {port} is not redirected to the sidecar", "excludeOutboundPorts", value)
+    ipv6 = True in mesh.families(caller.pods)
     target = "an address outside" if fail_open else f"the alias's network {mesh.ALIAS_NETWORK}"
+    target_v6 = f"its pods have IPv6, and {'an address outside' if fail_open else _V6} is not redirected to the sidecar"
     if _excludes(value["excludeOutboundIPRanges"], fail_open):
         yield _uncaptured(caller, f"{target} is not redirected to the sidecar", "excludeOutboundIPRanges", value)
-    elif not fail_open and _has_ipv6(caller) and any(map(_V6.overlaps, _networks_v6(value["excludeOutboundIPRanges"]))):
-        what = f"its pods have IPv6, and {_V6} is not redirected to the sidecar"
-        yield _uncaptured(caller, what, "excludeOutboundIPRanges", value)
+    elif ipv6 and _excludes_v6(value["excludeOutboundIPRanges"], fail_open):
+        yield _uncaptured(caller, target_v6, "excludeOutboundIPRanges", value)
     included = value["includeOutboundPorts"].items()
     missing = [port for port in ports if str(port) not in included and "*" not in included]
     if missing and not _includes(value["includeOutboundIPRanges"], fail_open):
         named = " and ".join(map(str, missing))
         what = f"{target} is not among the addresses that are redirected to the sidecar (port {named})"
         yield _uncaptured(caller, what, "includeOutboundIPRanges", value)
-    elif missing and not fail_open and _has_ipv6(caller) and not _includes_v6(value["includeOutboundIPRanges"]):
-        what = f"its pods have IPv6, and {_V6} is not redirected to the sidecar"
-        yield _uncaptured(caller, what, "includeOutboundIPRanges", value)
+    elif missing and ipv6 and not _includes_v6(value["includeOutboundIPRanges"], fail_open):
+        yield _uncaptured(caller, target_v6, "includeOutboundIPRanges", value)
 
 
-def _has_ipv6(caller: Caller) -> bool:
-    addresses = (one.get("ip", "") for pod in caller.pods for one in (pod.get("status") or {}).get("podIPs") or ())
-    return any(":" in address for address in addresses)
+def _one_family(caller: Caller, fail_open: bool) -> Iterator[Found]:
+    """Pods with both families of which Istio redirects IPv4 alone: it looks at the first address, unless told of two.
+
+    istio-init and the CNI plugin (tools/common/config, getLocalIP); the variable was another before 1.24.
+    """
+    half = next((pod for pod in caller.pods if len(mesh.families([pod])) > 1 and not _dual_stack(pod)), None)
+    if half is None:
+        return
+    what = f"pod {half['metadata']['name']} has IPv4 and IPv6, and Istio redirects its IPv4 alone ({DUAL_STACK[0]} is not set)"
+    yield Found(
+        f"{what}: http:// over IPv6 would pass the sidecar by, in clear"
+        if fail_open
+        else f"{what}: a client that wants IPv6 goes to the alias, and so nowhere",
+        f'set {DUAL_STACK[0]}: "true" in istiod and in meshConfig.defaultConfig.proxyMetadata, and restart the pods'
+        + ("; or migrate without --fail-open" if fail_open else "; or see that its clients take IPv4 too"),
+        caller.ref,
+        severity=Severity.BLOCK if fail_open else Severity.WARN,
+    )
 
 
-def _includes_v6(value: _Value) -> bool:
-    return any(map(_V6.subnet_of, _networks_v6(value)))
+def _dual_stack(pod: Body) -> bool:
+    spec = pod.get("spec") or {}
+    return any(
+        entry.get("name") in DUAL_STACK and str(entry.get("value", "")).lower() in ("1", "t", "true")
+        for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
+        if container.get("name") == PROXY_CONTAINER
+        for entry in container.get("env") or ()
+    )
+
+
+def _includes_v6(value: _Value, anywhere: bool) -> bool:
+    wanted = ipaddress.IPv6Network("::/0") if anywhere else _V6
+    return any(map(wanted.subnet_of, _networks_v6(value)))
+
+
+def _excludes_v6(value: _Value, anywhere: bool) -> bool:
+    if anywhere:
+        return any(not network.is_private for network in _networks_v6(value))
+    return any(map(_V6.overlaps, _networks_v6(value)))
 
 
 def _networks_v6(value: _Value) -> Iterator[ipaddress.IPv6Network]:

@@ -49,7 +49,9 @@ ROWS = (
         "port 80, port 443 or the alias's address is left out of the redirect",
         "The annotations traffic.sidecar.istio.io/{exclude,include}Outbound{Ports,IPRanges} of the pod template, their "
         "mesh-wide counterparts in global.proxy, or the arguments of istio-init in a pod that runs leave out a port or an "
-        "address that the calls will use.",
+        "address that the calls will use. Or a pod has IPv4 and IPv6, of which Istio redirects IPv4 alone unless "
+        "ISTIO_DUAL_STACK is set: that blocks with --fail-open, and else only warns, since the alias of that family leads "
+        "nowhere.",
         "Those calls would leave the pod without the sidecar: in clear, or, with the host alias, to nowhere.",
         "Take 80 and 443 out of the excluded ports; let the included ranges hold 192.0.2.0/24, the network of the aliases.",
         by_caller(redirection.port_not_captured),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubectl_egress.mesh.adoption import adopt, export_of, fits
+from kubectl_egress.mesh.hosts_file import aliases_in, closed_by, families
 from kubectl_egress.mesh.lookup import (
     RAW,
     EffectiveRule,
@@ -62,7 +63,9 @@ __all__ = [
     "alias_address",
     "alias_address_v6",
     "alias_of",
+    "aliases_in",
     "bundle",
+    "closed_by",
     "covers",
     "destination_rule",
     "effective_rule",
@@ -70,6 +73,7 @@ __all__ = [
     "entries_for",
     "export_of",
     "exported_to",
+    "families",
     "file_directory",
     "fits",
     "guard_name",

@@ -12,14 +12,14 @@ from kubectl_egress.model import Host, Survey
 def alias_addresses(
     hosts: Sequence[Host], survey: Survey, journals: Mapping[Host, Journal]
 ) -> Mapping[Host, tuple[str, ...]]:
-    """By host: an IPv4 address and, where pods have IPv6, one of that family."""
+    """By host: an IPv4 address and, where pods have IPv6 or nobody knows, one of that family."""
     taken = set(taken_addresses(survey))
     found = {}
     for host in hosts:
         known = journals.get(host)
         first = (known and known.alias) or mesh.alias_address(host, taken)
         taken.add(first)
-        found[host] = (first, mesh.alias_address_v6(first)) if has_ipv6(survey) else (first,)
+        found[host] = (first, mesh.alias_address_v6(first)) if _wants_ipv6(survey) else (first,)
     return found
 
 
@@ -34,11 +34,11 @@ def taken_addresses(survey: Survey) -> frozenset[str]:
     return frozenset(found)
 
 
-def has_ipv6(survey: Survey) -> bool:
-    """Whether a pod of the survey has an IPv6 address: its resolver then needs an alias for that family too."""
-    return any(
-        ":" in entry.get("ip", "")
-        for workload in survey.workloads
-        for pod in workload.pods
-        for entry in pod.get("status", {}).get("podIPs") or ()
-    )
+def _wants_ipv6(survey: Survey) -> bool:
+    """Whether a resolver of the survey's pods may ask for IPv6: a pod has an address of it, or none has any yet.
+
+    A CronJob and a Deployment of no replicas show none: what their pods will have is not known, and a second line in the
+    hosts file of a pod without IPv6 changes nothing for it.
+    """
+    known = mesh.families(pod for workload in survey.workloads for pod in workload.pods)
+    return True in known or (survey.live and not known)
