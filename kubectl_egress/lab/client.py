@@ -149,6 +149,10 @@ class Lab:
         """Put it back."""
         self.ask("redirect", namespace=namespace, pod=pod, present=True)
 
+    def hold_redirect(self, namespace: str) -> None:
+        """Leave Istio's redirect out of the pods of a namespace that begin from now on; '' for no namespace any more."""
+        self.ask("hold-redirect", namespace=namespace)
+
     def kill_proxy(self, pod: str, namespace: str = "default", *, stay_dead: bool = True) -> None:
         """Kill a pod's Envoy; without `stay_dead` it is started again, as the kubelet does."""
         self.ask("kill-proxy", namespace=namespace, pod=pod, stayDead=stay_dead)

@@ -180,6 +180,9 @@ class Lab:
         if do == "delay":
             self._node.set_delay(float(question["seconds"]), str(question.get("pod", "")))
             return None
+        if do == "hold-redirect":
+            self._node.hold_redirect(str(question["namespace"]))
+            return None
         runner = self._node.runner(str(question["namespace"]), str(question["pod"]))
         if do == "redirect":
             await runner.set_redirect(bool(question["present"]))

@@ -46,6 +46,7 @@ class LabNode:
         self._knowledge = Knowledge()
         self._delay = 0.0
         self._delays: dict[str, float] = {}
+        self._held = ""
         self._next = FIRST_POD
         self._servers: list[asyncio.Server] = []
 
@@ -100,6 +101,7 @@ class LabNode:
                 self._store.patch_status("pods", namespace, name, status)
 
         runner = self._make_runner(pod, publish)
+        runner.redirect_held = namespace == self._held
         self._runners[uid] = runner
         self._current[_key(pod)] = uid
         runner.start()
@@ -159,6 +161,10 @@ class LabNode:
             self._delay = seconds
             self._delays.clear()
         self._schedule()
+
+    def hold_redirect(self, namespace: str) -> None:
+        """Leave the redirect out of the pods of a namespace that begin from now on; '' for none."""
+        self._held = namespace
 
     def _delay_of(self, name: str) -> float:
         matching = [seconds for prefix, seconds in self._delays.items() if name.startswith(prefix)]

@@ -63,6 +63,8 @@ class PodRunner:
         self._ending = False
         self.stopping = False
         """Whether somebody has begun to stop it."""
+        self.redirect_held = False
+        """Whether its init container leaves the redirect out, as where Istio's CNI plugin is late."""
         self._fixed: dict[str, ContainerState] = {}
         self._configuration: ProxyConfiguration | None = None
         self._configuring = asyncio.Lock()
@@ -99,7 +101,7 @@ class PodRunner:
     async def _initialize(self, body: Body, running: asyncio.TaskGroup) -> None:
         if body["name"] == REDIRECT_INIT:
             # What came before it had the pod's network as it is.
-            await self.set_redirect(True)
+            await self.set_redirect(not self.redirect_held)
             self._fixed[REDIRECT_INIT] = ContainerState(ended=Ended(0, now(), now()))
             self._say()
             return
