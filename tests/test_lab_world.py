@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,28 @@ def test_curl_sends_what_it_is_told_and_the_server_keeps_it(tmp_path: Path) -> N
     (seen,) = ledger.requests
     assert (seen["method"], seen["sni"], seen["tls"]) == ("POST", NAME, True)
     assert ["X-One", "1"] in seen["headers"]
+
+
+@pytest.mark.parametrize(("shown", "code"), [("shop", 200), ("stranger", 0), ("", 0)])
+def test_a_server_that_asks_for_a_certificate_notes_whose_it_was(tmp_path: Path, shown: str, code: int) -> None:
+    authority, clients = trustme.CA(), {"shop": trustme.CA(), "stranger": trustme.CA()}
+
+    async def scenario(servers: Servers, port: int) -> None:
+        servers.show(NAME, Certificate.GOOD, clients["shop"].cert_pem.bytes().decode())
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        if shown:
+            clients[shown].issue_cert(f"{shown}.example.com", common_name=shown).configure_cert(context)
+        # Since TLS 1.3 a client has shaken hands before the server has seen its certificate.
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            reader, writer = await asyncio.open_connection(NAME, port, ssl=context)
+            writer.write(b"GET /get HTTP/1.1\r\nConnection: close\r\n\r\n")
+            await reader.read()
+            writer.close()
+
+    ledger = serving(scenario, authority)
+    assert [(one["status"], one["client"]) for one in ledger.requests] == ([(code, shown)] if code else [])
+    assert bool(ledger.failed_handshakes[NAME]) is not bool(code)
 
 
 @pytest.mark.parametrize("certificate", [kind for kind in Certificate if kind is not Certificate.GOOD])

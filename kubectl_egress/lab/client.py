@@ -120,7 +120,7 @@ class Lab:
         self.ask("reset")
 
     def requests(self) -> list[dict[str, Any]]:
-        """The last requests: name, port, tls, sni, method, path, host, headers, status."""
+        """The last requests: name, port, tls, sni, client, method, path, host, headers, status."""
         return list(self.ask("requests"))
 
     def queries(self) -> list[dict[str, str]]:
@@ -131,9 +131,12 @@ class Lab:
         """Add names to the outside world; the addresses of all. `ports`: more ports with TLS, on every name."""
         return dict(self.ask("add", names=list(names), ports=list(ports), certificate=certificate))
 
-    def set_certificate(self, name: str, certificate: str) -> None:
-        """What the server shows from now on: good, wrong-host, expired, unknown-ca or self-signed."""
-        self.ask("certificate", name=name, certificate=certificate)
+    def set_certificate(self, name: str, certificate: str, clients: str = "") -> None:
+        """What the server shows from now on: good, wrong-host, expired, unknown-ca or self-signed.
+
+        `clients`: CAs, PEM, of which it asks every client for a certificate; without, it asks nobody.
+        """
+        self.ask("certificate", name=name, certificate=certificate, clients=clients)
 
     def resolve(self, name: str, address: str) -> None:
         """Have DNS give an address for a name; an empty one takes the name away."""

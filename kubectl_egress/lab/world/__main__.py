@@ -50,7 +50,7 @@ class World:
         return f"{PREFIXES[used // 250]}{used % 250 + 1}"
 
     async def _do_certificate(self, question: Mapping[str, Any]) -> None:
-        self.servers.show(question["name"], Certificate(question["certificate"]))
+        self.servers.show(question["name"], Certificate(question["certificate"]), question.get("clients", ""))
 
     async def _do_resolve(self, question: Mapping[str, Any]) -> None:
         if question["address"]:

@@ -27,7 +27,7 @@ class Ledger:
     clear: dict[str, dict[str, Clear]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Clear)))
     """By name and port."""
     failed_handshakes: Counter[str] = field(default_factory=Counter)
-    """TLS connections that came to no request because the client did not like the certificate, by name."""
+    """TLS connections that came to no request because one side did not like what the other showed, by name."""
     requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_REQUESTS))
     queries: deque[dict[str, str]] = field(default_factory=lambda: deque(maxlen=KEPT_REQUESTS))
 

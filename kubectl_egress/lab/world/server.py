@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import trustme
 
-from kubectl_egress.lab.world.certificates import ASKED_NAME, Certificate, server_context
+from kubectl_egress.lab.world.certificates import ASKED_NAME, Certificate, client_name, server_context
 from kubectl_egress.lab.world.http import BadRequestError, Request, answer, delay_of, read_request, response
 from kubectl_egress.lab.world.ledger import Ledger
 
@@ -38,9 +38,9 @@ class Servers:
         self.addresses[name] = address
         self.show(name, certificate)
 
-    def show(self, name: str, certificate: Certificate) -> None:
-        """From now on show this certificate, and end the connections that saw another."""
-        self._contexts[name] = server_context(name, certificate, self._authority)
+    def show(self, name: str, certificate: Certificate, clients: str = "") -> None:
+        """From now on show this certificate, ask for one of these CAs (PEM), and end the connections from before."""
+        self._contexts[name] = server_context(name, certificate, self._authority, clients)
         for writer, whose in tuple(self._connections.items()):
             if whose == name:
                 writer.close()
@@ -132,6 +132,7 @@ class Servers:
             "path": request.target,
             "host": request.header("host"),
             "sni": sni or "",
+            "client": "" if sni is None else client_name(writer.get_extra_info("ssl_object")),
             "headers": [list(pair) for pair in request.headers],
             "status": status,
         }
