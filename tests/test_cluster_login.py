@@ -23,9 +23,8 @@ from kubectl_egress.cluster.proxies import get_pod_port
 from kubectl_egress.cluster.tunnels import run_command
 from kubectl_egress.errors import EgressError, UnreachableError, UsageError
 from kubectl_egress.model import Ref
-from tests.connect_proxy import ConnectProxy, connect_proxy
 from tests.fake_api import Answer, FakeApi, fake_api, write_kubeconfig
-from tests.socks_proxy import socks_proxy
+from tests.forward_proxies import ForwardProxy, connect_proxy, socks_proxy
 
 POD = Ref("Pod", "shop", "a")
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -51,7 +50,7 @@ def demanding(tmp_path: Path) -> Iterator[FakeApi]:
 
 
 @pytest.fixture
-def proxy() -> Iterator[ConnectProxy]:
+def proxy() -> Iterator[ForwardProxy]:
     with connect_proxy() as running:
         yield running
 
@@ -261,10 +260,10 @@ def elsewhere(api: FakeApi) -> str:
 
 
 def test_the_proxy_of_the_kubeconfig_whatever_the_environment_says(
-    api: FakeApi, tmp_path: Path, proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch
+    api: FakeApi, tmp_path: Path, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,api.test")
-    url = proxy.url.replace("//", "//ann:secret@")
+    url = f"http://ann:secret@{proxy.address}"
     edit_cluster(tmp_path, server=elsewhere(api), **{"proxy-url": url, "tls-server-name": "127.0.0.1"})
     assert everything(dial(tmp_path)) == ANSWERS
     assert set(proxy.asked) == {elsewhere(api).removeprefix("https://")}
@@ -290,19 +289,19 @@ def test_a_socks_proxy_that_looks_the_name_up_as_kubectl_has_it(api: FakeApi, tm
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
 def test_the_proxy_of_the_environment(
-    variable: str, api: FakeApi, tmp_path: Path, proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch
+    variable: str, api: FakeApi, tmp_path: Path, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit_cluster(tmp_path, server=elsewhere(api), **{"tls-server-name": "127.0.0.1"})
-    monkeypatch.setenv(variable, proxy.url)
+    monkeypatch.setenv(variable, f"http://{proxy.address}")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     assert everything(dial(tmp_path)) == ANSWERS
     assert set(proxy.asked) == {elsewhere(api).removeprefix("https://")}
 
 
 def test_what_is_on_this_machine_or_excepted_is_asked_without_the_environment_s_proxy(
-    api: FakeApi, tmp_path: Path, proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch
+    api: FakeApi, tmp_path: Path, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
     assert everything(dial(tmp_path)) == ANSWERS
     edit_cluster(tmp_path, server=elsewhere(api))
     monkeypatch.setenv("NO_PROXY", ".test")
@@ -312,9 +311,9 @@ def test_what_is_on_this_machine_or_excepted_is_asked_without_the_environment_s_
 
 
 def test_the_variables_that_kubectl_does_not_know_are_not_known_here(
-    api: FakeApi, tmp_path: Path, proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch
+    api: FakeApi, tmp_path: Path, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ALL_PROXY", proxy.url)
+    monkeypatch.setenv("ALL_PROXY", f"http://{proxy.address}")
     edit_cluster(tmp_path, server=elsewhere(api))
     with pytest.raises(UnreachableError, match="no such host"):
         dial(tmp_path).version()
