@@ -22,8 +22,11 @@ from tests.scraping import statistics
 pytestmark = [pytest.mark.lab, needs_promtool]
 
 CALLER = "caller"
+OTHER = "other"
 PAUSE = 0.4
 """Seconds between two scrapes: time for a few requests."""
+LONG = 30
+"""Minutes from which on a scrape follows the other at once."""
 
 
 @dataclass
@@ -60,8 +63,8 @@ def recording() -> Iterator[Recording]:
 
 
 def other_http() -> Body:
-    """What every mesh has: something else that speaks HTTP on port 80. Without it, what leaks is TCP and has no name."""
-    metadata = {"name": "other", "namespace": NAMESPACE}
+    """What most meshes have: something else that speaks HTTP on port 80. Without it, what leaks is TCP and has no name."""
+    metadata = {"name": OTHER, "namespace": NAMESPACE}
     ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
     spec = {"hosts": ["other.example.com"], "location": "MESH_EXTERNAL", "resolution": "DNS", "ports": ports}
     return {"apiVersion": "networking.istio.io/v1beta1", "kind": "ServiceEntry", "metadata": metadata, "spec": spec}
@@ -71,6 +74,17 @@ def leak(scene: Scene) -> Callable[[], None]:
     bodies = [scene.delete(kind, scene.mesh_object(kind)) for kind in reversed(MESH_KINDS)]
     until(lambda: scene.counters().in_clear > 0, "a request in clear", 60)
     return lambda: scene.put_back(*reversed(bodies))
+
+
+def nameless_leak(scene: Scene) -> Callable[[], None]:
+    other = scene.delete("ServiceEntry", OTHER)
+    mend = leak(scene)
+
+    def back() -> None:
+        mend()
+        scene.put_back(other)
+
+    return back
 
 
 def another_name(scene: Scene) -> Callable[[], None]:
@@ -86,6 +100,7 @@ def silence(scene: Scene) -> Callable[[], None]:
 
 CASES = {
     "a leak, at once": (leak, 4, {"EgressInClear"}),
+    "a leak in a mesh without any other HTTP on port 80": (nameless_leak, 72, {"EgressSilent", "EgressOpaque"}),
     "a certificate for another name": (another_name, 5, {"EgressTlsFailing"}),
     "and a share of errors, when it lasts": (another_name, 14, {"EgressTlsFailing", "EgressErrors"}),
     # Past the sidecar, which is what the mesh alone cannot tell from silence.
@@ -104,7 +119,7 @@ def test_an_alert_fires_over_what_envoy_really_says(recording: Recording, name: 
     before = recording.minutes(3)
     mend = cause(recording.scene)
     try:
-        found = [*before, *recording.minutes(minutes, 0.02 if cause is silence else PAUSE)]
+        found = [*before, *recording.minutes(minutes, PAUSE if minutes < LONG else 0.02)]
     finally:
         mend()
     recording.caller.healthy()
