@@ -73,8 +73,17 @@ KUBERNETES = {minor: _kubernetes(minor, version) for minor, version in (("1.36",
 ISTIO = {
     minor: _istio(minor, version) for minor, version in (("1.31", "1.31.0"), ("1.24", "1.24.2"), ("1.18", "1.18.7"))
 }
-# Fake pods, where numbers count.
-KWOK = Family("kwok", "v0.8.0", "sigs.k8s.io/kwok/pkg/consts.Version", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"})
+# Fake pods, where numbers count; the stages are what it says of a Node and of a pod.
+STAGES = {name: f"kustomize/stage/{kind}/fast/{name}" for kind, name in (
+    ("node", "node-initialize.yaml"), ("pod", "pod-ready.yaml"), ("pod", "pod-delete.yaml"),
+)}  # fmt: skip
+KWOK = Family(
+    "kwok",
+    "v0.8.0",
+    "sigs.k8s.io/kwok/pkg/consts.Version",
+    {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+    {name: ("sigs.k8s.io/kwok", path) for name, path in STAGES.items()},
+)
 FAMILIES = {family.name: family for family in (*KUBERNETES.values(), *ISTIO.values(), KWOK)}
 
 

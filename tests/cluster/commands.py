@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kubectl_egress.lab.network import GATEWAY
 from tests.cluster.authority import API_PORT, Authority
-from tests.cluster.build import BuildError
+from tests.cluster.build import STAGES, BuildError
 
 ETCD = "http://127.0.0.1:2379"
 KUBELET_PORT = 10250
@@ -17,6 +17,7 @@ CLUSTER_RANGE = "10.96.0.0/16"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 ISTIOD_HTTP = 8080
 WEBHOOK_PORT = 15017
+FAKE_NODE = "fake"
 MONITORING_PORT = 15014
 # Extensions of Istio's own Envoy that the stock one refuses whole.
 STOCK_ENVOY = {
@@ -73,7 +74,8 @@ def controller_manager(programs: Path, authority: Authority, kubeconfig: Path) -
         str(programs / "kube-controller-manager"), f"--kubeconfig={kubeconfig}", "--leader-elect=false",
         "--bind-address=127.0.0.1", f"--root-ca-file={authority.ca}", "--use-service-account-credentials",
         f"--service-account-private-key-file={authority.token_key}", "--node-monitor-grace-period=24h",
-        "--profiling=false",
+        # Nobody else has to be left room: with its own 20 a second, 2,000 pods take two minutes.
+        "--kube-api-qps=500", "--kube-api-burst=1000", "--profiling=false",
     ]  # fmt: skip
     return Program("kube-controller-manager", arguments)
 
@@ -85,6 +87,15 @@ def scheduler(programs: Path, kubeconfig: Path) -> Program:
         "--bind-address=127.0.0.1", "--profiling=false",
     ]  # fmt: skip
     return Program("kube-scheduler", arguments)
+
+
+def kwok(programs: Path, kubeconfig: Path) -> Program:
+    """For one Node, and no other's pods. At the Node's address no kubelet listens."""
+    arguments = [
+        str(programs / "kwok"), f"--kubeconfig={kubeconfig}", f"--manage-single-node={FAKE_NODE}",
+        "--node-ip=127.0.0.1", "--cidr=10.128.0.0/16", *(f"--config={programs / name}" for name in STAGES),
+    ]  # fmt: skip
+    return Program("kwok", arguments)
 
 
 def istiod(programs: Path, kubeconfig: Path) -> Program:

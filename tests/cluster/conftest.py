@@ -26,7 +26,7 @@ from xdist.remote import Producer  # type: ignore[import-untyped]
 from kubectl_egress.errors import EgressError
 from kubectl_egress.lab.client import Lab, start_lab
 from tests.cluster.build import BuildError
-from tests.cluster.client import UNDER_TEST, Lent, RealLab, start_cluster
+from tests.cluster.client import UNDER_TEST, Lent, RealLab, not_built, start_cluster
 from tests.cluster.scenes import scene_of
 from tests.cluster.sharing import Sharing, shares_fixtures
 from tests.scene import Scene
@@ -68,8 +68,7 @@ def cluster() -> Iterator[RealLab]:
     try:
         found = start_cluster()
     except BuildError as error:
-        # Where nobody reads what was skipped, nothing is.
-        pytest.fail(str(error)) if os.environ.get("CI") else pytest.skip(str(error))
+        not_built(error)
     except EgressError as error:
         pytest.fail(f"{error.message}: {error.remedy}")
     with found:

@@ -11,7 +11,7 @@ from kubectl_egress.lab.parts import Body
 from kubectl_egress.lab.pods.node import LabNode
 from kubectl_egress.lab.pods.pod import PodRunner
 from kubectl_egress.lab.pods.sandbox import Machine
-from tests.cluster.commands import KUBELET_PORT
+from tests.cluster.commands import FAKE_NODE, KUBELET_PORT
 from tests.cluster.mirror import MERGE, Api, Mirror
 from tests.cluster.sidecar import HostRunner, SidecarPrograms, SidecarRunner
 
@@ -54,6 +54,21 @@ async def register(api: Api) -> None:
     await api.ask("POST", "/api/v1/nodes", body)
     version = (await api.ask("GET", "/version"))["gitVersion"]
     await api.ask("PATCH", f"/api/v1/nodes/{NODE}/status", {"status": _status(version)}, content_type=MERGE)
+
+
+async def register_fake(api: Api) -> None:
+    """Make kwok's Node object, to which the scheduler binds nothing by itself."""
+    taints = [{"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}]
+    metadata = {"name": FAKE_NODE, "annotations": {"kwok.x-k8s.io/node": "fake"}}
+    await api.ask(
+        "POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"taints": taints}}
+    )
+
+
+async def is_ready(api: Api, node: str) -> bool:
+    """Whether a Node is said to be ready."""
+    conditions = (await api.ask("GET", f"/api/v1/nodes/{node}"))["status"].get("conditions", ())
+    return any((one["type"], one["status"]) == ("Ready", "True") for one in conditions)
 
 
 def _status(version: str) -> dict[str, Any]:

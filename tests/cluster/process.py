@@ -31,10 +31,10 @@ from kubectl_egress.lab.supervisor import refuse
 from tests.cluster import commands, furniture
 from tests.cluster.authority import API_PORT, Authority
 from tests.cluster.build import BOOTSTRAP_TEMPLATE
-from tests.cluster.commands import ISTIOD_HTTP, KUBELET_PORT, Program
+from tests.cluster.commands import FAKE_NODE, ISTIOD_HTTP, KUBELET_PORT, Program
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.mirror import Api, ApiRefusalError, Mirror
-from tests.cluster.node import NODE, ClusterNode, register
+from tests.cluster.node import NODE, ClusterNode, is_ready, register, register_fake
 from tests.cluster.sidecar import SidecarPrograms
 
 LONGEST_START = 60.0
@@ -73,7 +73,7 @@ class RealCluster:
         objects = asyncio.create_task(asyncio.to_thread(furniture.manifest, self._programs.istio / "istioctl"))
         try:
             await self._start_world()
-            api = await self._start_api()
+            self._api = api = await self._start_api()
             mirror = Mirror(api, NODE)
             self._node = ClusterNode(mirror, api, self._machine(), self._sidecar_programs())
             kubelet = Kubelet(mirror, self._node)
@@ -223,6 +223,14 @@ class RealCluster:
             single_user=False,
         )
 
+    async def _fake_node(self, programs: Path) -> str:
+        if "kwok" not in self._running:
+            kubeconfig = self._authority.kubeconfig(self._directory / "kwok.json", *ADMIN)
+            self._start(commands.kwok(programs, kubeconfig))
+            await register_fake(self._api)
+            await self._until(lambda: is_ready(self._api, FAKE_NODE), "kwok's node")
+        return FAKE_NODE
+
     def _sidecar_programs(self) -> SidecarPrograms:
         template = self._directory / "launchers" / BOOTSTRAP_TEMPLATE
         template.write_text(furniture.bootstrap_template((self._programs.istio / BOOTSTRAP_TEMPLATE).read_text()))
@@ -257,6 +265,8 @@ class RealCluster:
             return await self._world.ask(question)
         if do == "istiod":
             return await asyncio.to_thread(_get, f"http://127.0.0.1:{ISTIOD_HTTP}{question['path']}")
+        if do == "fake-node":
+            return await self._fake_node(Path(str(question["programs"])))
         runner = self._node.runner(str(question["namespace"]), str(question["pod"]))
         if do == "redirect":
             await runner.set_redirect(bool(question["present"]))
