@@ -236,13 +236,14 @@ def _item(
 ) -> InspectItem:
     keys = ((workload.ref, host), (workload.ref, None), (None, host))
     found = [one for key in keys for one in about.get(key, ())]
+    closed = _closed(workload, host) and not any(finding.code == "fails-open" for _, finding in found)
     return InspectItem(
         workload=workload.ref,
         host=host,
         visibility=visibility(host, proxies_of(workload, survey), sites),
         call_sites=sites,
         findings=tuple(finding for _, finding in sorted(found, key=lambda one: one[0])),
-        fails_closed=None if all(site.url.encrypted for site in sites) else _closed(workload, host),
+        fails_closed=None if all(site.url.encrypted for site in sites) else closed,
         seen=tuple(one for _, one in matched(wire, [host], survey.resolved)),
     )
 

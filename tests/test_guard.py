@@ -233,6 +233,13 @@ def test_what_passes_the_alias_by_is_only_said_under_a_guard() -> None:
     assert found() == []
 
 
+def test_who_passes_the_alias_by_is_guarded_and_never_closed() -> None:
+    plan = planned(RESOLVES)
+    (ref,) = plan.fails_closed
+    assert (plan.fails_closed[ref], ref in plan.guarded) == (False, True)
+    assert list(planned().fails_closed.values()) == [True]
+
+
 @pytest.mark.parametrize("fail_open", [False, True])
 def test_a_policy_that_lets_port_80_out_makes_a_guard_useless(fail_open: bool) -> None:
     (said,) = found(policies=(EVERYWHERE,), fail_open=fail_open)

@@ -138,6 +138,13 @@ def test_plain_calls_fail_closed_where_the_alias_leads_nowhere(
     assert item.fails_closed is closed
 
 
+def test_an_alias_that_a_command_passes_by_closes_nothing() -> None:
+    passed = Finding("fails-open", Severity.BLOCK, "past the alias", "take it out", workload=CURL, host=HTTPBIN)
+    shop = workload(CURL, "http://httpbin.org", aliases=(("192.0.2.7", "httpbin.org"),))
+    (item,) = look(shop, findings=(passed,)).items
+    assert item.fails_closed is False
+
+
 def test_findings_go_to_whom_they_concern() -> None:
     about_host, about_workload, about_nobody = block(host=STRIPE), block(workload=CURL), block()
     elsewhere = block(workload=CURL, host=Host("elsewhere.org"))

@@ -63,6 +63,16 @@ def test_an_alias_and_a_guard_are_both_said() -> None:
     assert " closed " in verify_table([found])
 
 
+@pytest.mark.parametrize("passed", [(SHOP, HOST), (None, HOST)])
+def test_an_alias_that_is_passed_by_closes_nothing(passed: tuple[Ref | None, Host]) -> None:
+    aliased = replace(SILENT, fails_closed=True, closed_by=("the host alias 192.0.2.17",))
+    survey, sites = survey_of(deployment("shop"), objects=[document(GUARD)])
+    found = with_closing(aliased, survey, [], sites, frozenset({passed}))
+    assert (found.fails_closed, found.guarded) == (False, True)
+    assert found.closed_by == (f"NetworkPolicy {GUARD['metadata']['name']}, where the network enforces it",)
+    assert with_closing(aliased, survey, [], sites, frozenset({(OTHER, HOST)})).fails_closed
+
+
 def test_who_does_not_call_a_short_name_is_no_matter() -> None:
     busy = replace(SILENT, workload=OTHER, judgement=Judgement.VERIFIED)
     elsewhere = replace(SILENT, host=Host("other.example.com"))

@@ -99,7 +99,8 @@ def proven(
     before = {journal.host: Baseline.of(journal.baseline) for journal in journals_of(seen)}
     found = observe(cluster, pairs, window, say, latency=True, baselines=before, takers=takers_of(seen))
     sites = inspection.call_sites(seen)
-    told = [with_closing(one, seen, journals_of(seen), sites) for one in explained(found, seen)]
+    passed = findings.unclosed(seen, sites, list(dict.fromkeys(host for host, _ in pairs)))
+    told = [with_closing(one, seen, journals_of(seen), sites, passed) for one in explained(found, seen)]
     return without_bystanders(told, journals_of(seen), sites)
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kubectl_egress.findings.catalogue import check, codes, conflicts, explain, ignorable
+from kubectl_egress.findings.catalogue import check, codes, conflicts, explain, ignorable, unclosed
 
-__all__ = ["check", "codes", "conflicts", "explain", "ignorable"]
+__all__ = ["check", "codes", "conflicts", "explain", "ignorable", "unclosed"]

@@ -133,6 +133,11 @@ def fails_open(scope: Scope) -> Iterator[Found]:
             yield _knative(scope, caller)
 
 
+def past_the_alias(scope: Scope) -> frozenset[tuple[Ref | None, Host]]:
+    """The workloads (None: all) and hosts that an alias does not close, whatever else does."""
+    return frozenset((one.workload, one.host) for one in _past_the_alias(scope) if one.host is not None)
+
+
 def _past_the_alias(scope: Scope) -> Iterator[Found]:
     remedy = (
         "migrate with --fail-open if a request in clear is acceptable when the sidecar is gone, or leave it on https"

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from kubectl_egress.errors import EgressError
+from kubectl_egress.findings.aliases import past_the_alias
 from kubectl_egress.findings.evidence import evidence_of
 from kubectl_egress.findings.row import Row
 from kubectl_egress.findings.rows import ROWS
@@ -49,6 +50,11 @@ def check(
     scope = make_scope(survey, sites, hosts, fail_open=fail_open, origination=origination, guard=guard)
     found = {_finding(row, one, scope) for row in ROWS if migrating or not row.changes for one in row.check(scope)}
     return tuple(sorted(found, key=_order))
+
+
+def unclosed(survey: Survey, sites: Sequence[CallSite], hosts: Sequence[Host]) -> frozenset[tuple[Ref | None, Host]]:
+    """The workloads (None: all of them) and hosts whose alias is passed by: with it, too, they do not fail closed."""
+    return past_the_alias(make_scope(survey, sites, hosts, fail_open=False))
 
 
 def conflicts(survey: Survey) -> tuple[Finding, ...]:

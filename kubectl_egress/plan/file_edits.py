@@ -27,6 +27,7 @@ from kubectl_egress.model import (
     Workload,
 )
 from kubectl_egress.plan.addresses import taken_addresses
+from kubectl_egress.plan.closing import fails_closed
 from kubectl_egress.plan.file_objects import step_of, write_objects
 from kubectl_egress.plan.holding import PROXY_CONFIG, held
 from kubectl_egress.plan.mounting import mounted
@@ -126,7 +127,7 @@ def plan_files(
             Skip(site, site.reason or site.url.reason) for site in chosen if site.url.encrypted and not site.rewritable
         ),
         findings=tuple(findings),
-        fails_closed={site.workload: not request.fail_open for site in chosen},
+        fails_closed=fails_closed(survey, chosen, request.hosts, fail_open=request.fail_open),
         guarded=callers_by(chosen) if request.guard else frozenset(),
     )
     files = (FileChange(file, texts.get(file), text) for file, text in changed.items() if texts.get(file) != text)
@@ -325,6 +326,5 @@ def _updates(
 
 
 def _update(change: DocumentChange) -> Step:
-    document = change.document
-    title = f"{document.file}: URLs to http://, host aliases"
-    return Step(0, Action.UPDATE, document.ref, title, before=document.body, after=change.after)
+    title = f"{change.document.file}: URLs to http://, host aliases"
+    return Step(0, Action.UPDATE, change.document.ref, title, before=change.document.body, after=change.after)

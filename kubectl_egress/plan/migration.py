@@ -28,6 +28,7 @@ from kubectl_egress.model import (
 )
 from kubectl_egress.plan.addresses import alias_addresses
 from kubectl_egress.plan.callers import CallerChange, change_caller
+from kubectl_egress.plan.closing import fails_closed
 from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import closing_step, opening_step
 from kubectl_egress.plan.mount_steps import as_mounted, files_first
@@ -109,7 +110,7 @@ def plan_migration(
         steps=tuple(replace(step, order=order) for order, step in enumerate(steps, 1)),
         skipped=tuple(Skip(site, why) for site in chosen if site.url.encrypted and (why := _left_alone(site, aliases))),
         findings=tuple(findings),
-        fails_closed=_fails_closed(survey, chosen, request),
+        fails_closed=fails_closed(survey, chosen, request.hosts, fail_open=request.fail_open),
         guarded=callers_by(chosen) if request.guard else frozenset(),
     )
 
@@ -314,12 +315,3 @@ def _change(callers: Sequence[CallerChange], survey: Survey, targets: tuple[Ref,
 
 def _copy_title(original: Body) -> str:
     return f"a copy of ConfigMap {original['metadata']['name']}, which stays as it is, with http:// URLs"
-
-
-def _fails_closed(survey: Survey, sites: Sequence[CallSite], request: MigrationRequest) -> Mapping[Ref, bool]:
-    callers = {site.workload for site in sites}
-    return {
-        workload.ref: not request.fail_open and not any(host.wildcard for host in request.hosts)
-        for workload in survey.workloads
-        if workload.ref in callers
-    }

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from kubectl_egress import mesh
 from kubectl_egress.journal import Journal
-from kubectl_egress.model import CallSite, Document, Judgement, Survey, Verdict
+from kubectl_egress.model import CallSite, Document, Host, Judgement, Ref, Survey, Verdict
 
 
-def with_closing(verdict: Verdict, survey: Survey, journals: Sequence[Journal], sites: Sequence[CallSite]) -> Verdict:
-    """The verdict with what closes it as well.
+def with_closing(
+    verdict: Verdict,
+    survey: Survey,
+    journals: Sequence[Journal],
+    sites: Sequence[CallSite],
+    unclosed: Set[tuple[Ref | None, Host]] = frozenset(),
+) -> Verdict:
+    """The verdict with what closes it as well, and without the alias where it is passed by (`findings.unclosed`).
 
     Who calls the host by a short name alone has no alias of the host's name: there the Service of that name, which has
     no pods, answers nobody without a sidecar.
     """
-    closed_by = list(verdict.closed_by)
-    closed = verdict.fails_closed
+    passed = not unclosed.isdisjoint({(verdict.workload, verdict.host), (None, verdict.host)})
+    closed_by = [] if passed else list(verdict.closed_by)
+    closed = verdict.fails_closed and not passed
     by_its_name = any(
         site.workload == verdict.workload and site.server == verdict.host and not site.url.encrypted for site in sites
     )
