@@ -1,4 +1,4 @@
-"""What a set of NetworkPolicies permits, read from the API's definition and from nothing of ours; the lab enforces none."""
+"""What a set of NetworkPolicies permits, read from the API's definition and from nothing of ours, nor of the lab's."""
 
 from __future__ import annotations
 

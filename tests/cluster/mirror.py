@@ -16,8 +16,14 @@ from kubectl_egress.lab.parts import Body, StoreEvent
 Key = tuple[str, str, str]
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
-# What a pod's environment and volumes are made of.
-COLLECTIONS = {"configmaps": "/api/v1/configmaps", "secrets": "/api/v1/secrets", "pods": "/api/v1/pods"}
+# What a pod's environment and volumes are made of, and what it may reach.
+COLLECTIONS = {
+    "configmaps": "/api/v1/configmaps",
+    "secrets": "/api/v1/secrets",
+    "namespaces": "/api/v1/namespaces",
+    "networkpolicies": "/apis/networking.k8s.io/v1/networkpolicies",
+    "pods": "/api/v1/pods",
+}
 GONE = 410
 PAUSE = 0.2
 

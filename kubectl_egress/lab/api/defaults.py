@@ -190,6 +190,14 @@ def _secret(body: Object) -> None:
     _fill(body, {"type": "Opaque"})
 
 
+def _network_policy(body: Object) -> None:
+    spec = body.setdefault("spec", {})
+    _fill(spec, {"policyTypes": ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]})
+    for rule in [*(spec.get("egress") or []), *(spec.get("ingress") or [])]:
+        for port in rule.get("ports") or []:
+            _fill(port, {"protocol": "TCP"})
+
+
 def _namespace(body: Object) -> None:
     name = body["metadata"]["name"]
     body["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
@@ -208,4 +216,5 @@ _DEFAULTS: dict[str, Callable[[Object], None]] = {
     "Service": _service,
     "Secret": _secret,
     "Namespace": _namespace,
+    "NetworkPolicy": _network_policy,
 }

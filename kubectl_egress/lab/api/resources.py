@@ -79,6 +79,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("controllerrevisions", "ControllerRevision", "apps"),
     _workload("jobs", "Job", "batch", (), _STATUS),
     _workload("cronjobs", "CronJob", "batch", ("cj",), _STATUS),
+    Resource("networkpolicies", "NetworkPolicy", "networking.k8s.io", short=("netpol",), generation=True),
     _mesh("serviceentries", "ServiceEntry", ("se",)),
     _mesh("destinationrules", "DestinationRule", ("dr",)),
     _mesh("virtualservices", "VirtualService", ("vs",)),

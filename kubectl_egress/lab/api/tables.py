@@ -225,6 +225,10 @@ def _namespace(body: Body, now: datetime) -> Row:
     return (_name(body), _status(body).get("phase", "Active"), _age(body, now))
 
 
+def _network_policy(body: Body, now: datetime) -> Row:
+    return (_name(body), selector_text(body["spec"].get("podSelector")), _age(body, now))
+
+
 def _node(body: Body, now: datetime) -> Row:
     status = _status(body)
     ready = any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions") or [])
@@ -288,6 +292,7 @@ _TABLES: dict[str, tuple[str, Callable[[Body, datetime], Row]]] = {
     "ServiceAccount": ("Name Secrets# Age", _account),
     "Service": ("Name Type Cluster-IP External-IP Port(s) Age Selector+", _service),
     "Namespace": ("Name Status Age", _namespace),
+    "NetworkPolicy": ("Name Pod-Selector Age", _network_policy),
     "Node": (
         "Name Status Roles Age Version Internal-IP+ External-IP+ OS-Image+ Kernel-Version+ Container-Runtime+",
         _node,

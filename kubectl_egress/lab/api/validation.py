@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from kubectl_egress.lab.api.keys import SUBDOMAIN, SUBDOMAIN_MESSAGE, keyed
+from kubectl_egress.lab.api.policy_checks import network_policy
 from kubectl_egress.lab.api.resources import Resource
 from kubectl_egress.lab.api.schedule import schedule
 from kubectl_egress.lab.api.selectors import selector_test
@@ -271,6 +272,7 @@ _BY_KIND: dict[str, Callable[[Body], Iterator[Cause]]] = {
     "ConfigMap": _config_map,
     "Secret": _config_map,
     "Service": _service,
+    "NetworkPolicy": network_policy,
 }
 
 _TEMPLATE_OF: dict[str, tuple[str, ...]] = {

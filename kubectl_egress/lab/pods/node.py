@@ -16,6 +16,7 @@ from kubectl_egress.lab.network import POD_NETWORK
 from kubectl_egress.lab.parts import Body, Istiod, LabRefusal, Store, StoreEvent
 from kubectl_egress.lab.pods import probes
 from kubectl_egress.lab.pods.pod import PodRunner
+from kubectl_egress.lab.pods.policies import Permission, egress_of
 from kubectl_egress.lab.pods.processes import ContainerProcess
 from kubectl_egress.lab.pods.sandbox import Machine
 from kubectl_egress.lab.pods.sidecar import MESH_RESOURCES, Knowledge
@@ -23,6 +24,8 @@ from kubectl_egress.lab.pods.sidecar import MESH_RESOURCES, Knowledge
 FIRST_POD = 10
 CONTROL_PLANE_LABEL = ("app", "istiod")
 CONTROL_PLANE_PORT = 15014
+# What decides on what a pod may reach: policies, and whom they select.
+POLICY_RESOURCES = ("networkpolicies", "pods", "namespaces")
 CONFIG_RESOURCES = ("serviceentries", "destinationrules", "virtualservices", "sidecars", "envoyfilters")
 CHUNK = 2**16
 Key = tuple[str, str]
@@ -63,6 +66,8 @@ class LabNode:
             await asyncio.gather(*(runner.stop(0) for runner in tuple(self._runners.values())), return_exceptions=True)
 
     def _handle(self, event: StoreEvent) -> None:
+        if event.resource in POLICY_RESOURCES:
+            self._restrict()
         if event.resource == "pods":
             self._handle_pod(event)
         elif event.resource in MESH_RESOURCES:
@@ -102,6 +107,7 @@ class LabNode:
 
         runner = self._make_runner(pod, publish)
         runner.redirect_held = namespace == self._held
+        runner.permitted = self._permitted(pod)
         self._runners[uid] = runner
         self._current[_key(pod)] = uid
         runner.start()
@@ -185,6 +191,21 @@ class LabNode:
         runner = self._runners.get(uid)
         if runner is not None:
             self._background(runner.configure())
+
+    # ---- network policies
+
+    def _permitted(self, pod: Body) -> tuple[Permission, ...] | None:
+        policies = self._store.list("networkpolicies", pod["metadata"]["namespace"])
+        if not policies:
+            return None
+        return egress_of(pod, policies, self._store.list("pods"), self._store.list("namespaces"))
+
+    def _restrict(self) -> None:
+        for runner in self._runners.values():
+            permitted = self._permitted(runner.pod)
+            if permitted != runner.permitted:
+                runner.permitted = permitted
+                self._background(runner.restrict())
 
     # ---- istiod, as far as it is a pod
 

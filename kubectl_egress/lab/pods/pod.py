@@ -15,6 +15,7 @@ from kubectl_egress.lab.parts import Body, Istiod, LabRefusal, ProxyConfiguratio
 from kubectl_egress.lab.pods import probes, processes, sidecar
 from kubectl_egress.lab.pods.containers import Container, Prepared
 from kubectl_egress.lab.pods.environment import Lookup, arguments, environment, expand
+from kubectl_egress.lab.pods.policies import Permission
 from kubectl_egress.lab.pods.processes import Command, ContainerProcess
 from kubectl_egress.lab.pods.root import VolumeMount
 from kubectl_egress.lab.pods.sandbox import (
@@ -28,9 +29,9 @@ from kubectl_egress.lab.pods.sandbox import (
     redirect_of,
 )
 from kubectl_egress.lab.pods.states import ContainerState, Ended, now, pod_status
+from kubectl_egress.lab.pods.users import user_of
 from kubectl_egress.lab.pods.volumes import container_mounts, file_mode, own_etc, volume_files, write_files
 
-NOBODY = 65534
 SWEEP_PAUSE = 0.02
 PROXY_GRACE = 1.0
 """Seconds that the proxy has once the application has ended: nothing is left to drain."""
@@ -65,9 +66,12 @@ class PodRunner:
         """Whether somebody has begun to stop it."""
         self.redirect_held = False
         """Whether its init container leaves the redirect out, as where Istio's CNI plugin is late."""
+        self.permitted: tuple[Permission, ...] | None = None
+        """What the pod's NetworkPolicies let it reach; None: everything."""
         self._fixed: dict[str, ContainerState] = {}
         self._configuration: ProxyConfiguration | None = None
         self._configuring = asyncio.Lock()
+        self._restricting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     # ---- life
@@ -81,6 +85,8 @@ class PodRunner:
         while True:
             try:
                 self.sandbox = await open_sandbox(self.pod, self.address, self._machine)
+                if self.permitted is not None:
+                    await self.sandbox.restrict(self.permitted)
                 self._write_volumes()
                 break
             except (LabRefusal, OSError, network.NetworkError) as error:
@@ -177,7 +183,9 @@ class PodRunner:
         mounts = container_mounts(body, self._directory / "volumes", self._writable)
         namespaces = await self._open_root(body["name"], mounts)
         directory = expand(body.get("workingDir") or "/", values)
-        return Prepared(namespaces, Command(argv, values, directory, self._user(body)))
+        return Prepared(
+            namespaces, Command(argv, values, directory, user_of(self.pod, body, single_user=self._machine.single_user))
+        )
 
     async def _prepare_proxy(self) -> Prepared:
         directory = self._directory / "proxy"
@@ -204,16 +212,6 @@ class PodRunner:
             raise LabRefusal("the pod has ended")
         etc = own_etc(self.pod, self.address, self._machine.nameserver, self._machine.certificate)
         return await open_root(self.sandbox, name, etc, mounts, self._machine)
-
-    def _user(self, body: Body) -> int | None:
-        wanted = (body.get("securityContext") or {}).get("runAsUser")
-        if wanted is None:
-            wanted = (self.pod["spec"].get("securityContext") or {}).get("runAsUser")
-        if not self._machine.single_user:
-            return NOBODY if wanted is None else int(wanted)
-        if wanted == network.PROXY_UID:
-            raise LabRefusal("runAsUser 1337: without root the lab has one UID only")
-        return None
 
     @property
     def _directory(self) -> Path:
@@ -295,6 +293,12 @@ class PodRunner:
             raise LabRefusal("the pod has ended")
         by_mark = self._machine.single_user
         await self.sandbox.set_redirect(redirect_of(self.pod, by_mark=by_mark) if present else None)
+
+    async def restrict(self) -> None:
+        """Let the pod send what it is permitted by now: while it ends, too."""
+        async with self._restricting:
+            if self.sandbox is not None:
+                await self.sandbox.restrict(self.permitted)
 
     async def kill_proxy(self, *, stay_dead: bool) -> None:
         """End the proxy at once; the kubelet starts it again unless it is to stay dead, and it asks istiod anew."""

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubectl_egress.lab import kernel, network
+from kubectl_egress.lab import filtering, kernel, network
 from kubectl_egress.lab.parts import Body, LabRefusal
+from kubectl_egress.lab.pods.policies import Permission
 from kubectl_egress.lab.pods.root import Root, VolumeMount, build
 
 PROXY = "istio-proxy"
@@ -49,6 +50,14 @@ class Sandbox:
             await kernel.within(namespaces, network.remove_redirect)
             if redirect is not None:
                 await kernel.within(namespaces, lambda: network.add_redirect(redirect))
+        finally:
+            namespaces.close()
+
+    async def restrict(self, permissions: Sequence[Permission] | None) -> None:
+        """Let the pod send this alone, or everything."""
+        namespaces = kernel.Namespaces(os.dup(self.namespaces.net))
+        try:
+            await kernel.within(namespaces, lambda: filtering.restrict(permissions))
         finally:
             namespaces.close()
 
