@@ -18,8 +18,8 @@ from kubectl_egress.errors import EgressError
 from kubectl_egress.lab.client import LONGEST_END, Lab
 from kubectl_egress.lab.options import Options
 from tests.cluster.build import ISTIO, KUBERNETES, KWOK, BuildError, Family, built
+from tests.sharing import UNDER_TEST
 
-UNDER_TEST = "KUBECONFIG_UNDER_TEST"
 # Three at a time on a machine that has other work besides.
 LONGEST_START = 240.0
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ What tests ask for:
 - `embedded`: the embedded lab, for the contracts, which are asserted on both.
 
 With `pytest --numprocesses=N` the tests of a file with a fixture of module scope go to one worker (for each of its parameters
-to one: sharing.py), all others to whoever is free.
+to one: tests/sharing.py), all others to whoever is free.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from xdist.remote import Producer  # type: ignore[import-untyped]
 
 from kubectl_egress.errors import EgressError
 from kubectl_egress.lab.client import Lab, start_lab
 from tests.cluster.build import BuildError
-from tests.cluster.client import UNDER_TEST, Lent, RealLab, not_built, start_cluster
+from tests.cluster.client import Lent, RealLab, not_built, start_cluster
 from tests.cluster.scenes import scene_of
-from tests.cluster.sharing import Sharing, shares_fixtures
 from tests.scene import Scene
+from tests.sharing import UNDER_TEST, shares_fixtures
 
 HERE = Path(__file__).parent
 
@@ -51,12 +50,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if HERE in item.path.parents and item.get_closest_marker("anywhere") is None:
                 item.add_marker(ours)
     items.sort(key=lambda item: HERE in item.path.parents and shares_fixtures(str(item.path)))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing:
-    """Ours, whatever --dist says."""
-    return Sharing(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,36 +1,53 @@
-"""How the slow tier's tests are shared among pytest-xdist's workers: what needs one scene goes to one worker."""
+"""How tests are shared among pytest-xdist's workers: what needs one lab, or one scene, goes to one worker."""
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 from pathlib import Path
 
 import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tests.cluster.client import UNDER_TEST
-
+UNDER_TEST = "KUBECONFIG_UNDER_TEST"
+"""The environment variable that names a cluster on which the slow tier is to run."""
 VARIANTS = ("embedded", "real", "fails-closed", "fails-open")
 """The parameters that fixtures of module scope have here: each has scenes of its own."""
+# Its own fixture, or the scenarios' lab for all tests of a file.
+_SHARED = re.compile(r'scope="module"|\bshared(_scene)?: (Lab|Scene)\b')
+_SLOW_TIER = "tests/cluster/"
 
 
 @functools.cache
 def shares_fixtures(path: str) -> bool:
     """Whether a file has a fixture of module scope, which would be made once for each worker that gets a test of it."""
-    return 'scope="module"' in Path(path).read_text()
+    return _SHARED.search(Path(path).read_text()) is not None
 
 
 def scope_of(test: str, root: Path) -> str:
     """The tests with the same scope run on one worker, one after the other: test's ID, directory that it begins from → any text."""
-    if UNDER_TEST in os.environ:
-        return UNDER_TEST  # nobody knows what that cluster bears
     path, _, name = test.partition("::")
+    slow = path.startswith(_SLOW_TIER)
+    if slow and UNDER_TEST in os.environ:
+        return UNDER_TEST  # nobody knows what that cluster bears
     if not shares_fixtures(str(root / path)):
-        return test
+        # To hand out thousands of quick cases one by one takes longer than they do.
+        return test if slow else test.partition("[")[0]
     variant = next((word for word in VARIANTS if f"[{word}" in name), "")
     return f"{path} {variant}"
+
+
+def turn_of(item: pytest.Item) -> int:
+    """When a test of the fast tier is to begin, small numbers first.
+
+    At the end there are to be quick ones, so that no worker waits for another: labs for a whole file, labs for one test,
+    laws, tables.
+    """
+    if item.get_closest_marker("lab") is not None:
+        return 0 if shares_fixtures(str(item.path)) else 1
+    return 2 if item.path.stem.endswith("_laws") else 3
 
 
 class Sharing(LoadScopeScheduling):  # type: ignore[misc]
