@@ -9,8 +9,9 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from tests.sharing import Sharing, turn_of
+from tests.warm import start_lab
 
 # How long an example takes says something about the machine's other work.
 settings.register_profile("untimed", deadline=None)

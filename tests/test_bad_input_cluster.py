@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import PatchOperation
 from tests import build
 from tests.scene import HOST, MESH_KINDS, Scene, until
+from tests.warm import start_lab
 
 pytestmark = pytest.mark.lab
 

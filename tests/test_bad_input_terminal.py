@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import PatchOperation
 from tests import build
 from tests.scene import HOST, NATIVE, Scene
 from tests.terminal import END_OF_FILE, ENTER, INTERRUPT, PROMPT, typed
 from tests.test_bad_input_cluster import call
+from tests.warm import start_lab
 
 pytestmark = pytest.mark.lab
 

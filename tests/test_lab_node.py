@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -366,12 +366,13 @@ def state_of(process: int) -> str:
 
 
 @pytest.fixture
-def busy_lab(lab: Lab) -> Lab:
-    """A lab with a pod in it."""
-    cluster = Cluster(lab)
-    cluster.deploy(loop(f"https://{HOST}/status/200"))
-    cluster.ready_pod()
-    return lab
+def busy_lab() -> Iterator[Lab]:
+    """A lab with a pod in it, started as its users start it."""
+    with start_lab() as lab:
+        cluster = Cluster(lab)
+        cluster.deploy(loop(f"https://{HOST}/status/200"))
+        cluster.ready_pod()
+        yield lab
 
 
 def test_stopping_leaves_nothing(busy_lab: Lab) -> None:

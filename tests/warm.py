@@ -1,4 +1,4 @@
-"""Runs of the command without the half second in which Python imports it: forked from a process that has done so once.
+"""The command and the lab without the seconds in which Python imports them: forked from a process that has done so once.
 
 In everything else a run is a process like any other: environment, directory, standard streams, signals, exit status.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import gc
 import json
 import os
 import random
@@ -18,17 +19,24 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-PRELOADED = (
-    "kubectl_egress.cli",
-    "kubectl_egress.cli.migrate_cluster",
-    "kubectl_egress.cli.undo_cluster",
-    "kubectl_egress.cli.verify_cluster",
-    "kubectl_egress.cluster",
-    "kubectl_egress.report",
-)
+from kubectl_egress.lab import client
+
+COMMAND, LAB = "kubectl_egress", "kubectl_egress.lab"
+PRELOADED = {
+    COMMAND: (
+        "kubectl_egress.cli",
+        "kubectl_egress.cli.migrate_cluster",
+        "kubectl_egress.cli.undo_cluster",
+        "kubectl_egress.cli.verify_cluster",
+        "kubectl_egress.cluster",
+        "kubectl_egress.report",
+    ),
+    LAB: ("kubectl_egress.lab.process",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +54,83 @@ class Run:
 
 LONGEST = 1 << 20
 _lock = threading.Lock()
-_server: socket.socket | None = None
+_servers: dict[str, socket.socket] = {}
 
 
-class WarmProcess:
-    """A run under way, as far as tests need `subprocess.Popen`."""
+class Forked:
+    """A process under way, as far as others need `subprocess.Popen`."""
 
-    def __init__(self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path | None = None) -> None:
+    def __init__(self, module: str, arguments: Sequence[str], streams: Sequence[int], **rest: Any) -> None:
+        """`streams`: what it has as standard input, output and error; `rest`: more for `become`."""
         mine, theirs = socket.socketpair()
-        out, out_end = os.pipe()
-        err, err_end = os.pipe()
-        asked = json.dumps({"arguments": list(arguments), "env": dict(env), "cwd": str(cwd or Path.cwd())}).encode()
-        with theirs, open(os.devnull) as nothing:
-            ends = array.array("i", [nothing.fileno(), out_end, err_end, theirs.fileno()])
-            _send(asked, ends)
-        os.close(out_end)
-        os.close(err_end)
+        with theirs:
+            asked = json.dumps({"arguments": [module, *arguments], **rest}).encode()
+            _send(module, asked, array.array("i", [*streams, theirs.fileno()]))
         self._reply = mine.makefile("r")
         mine.close()
-        self._texts = ["", ""]
-        self._readers = [threading.Thread(target=self._read, args=pair, daemon=True) for pair in enumerate((out, err))]
-        for reader in self._readers:
-            reader.start()
         self.pid = int(self._reply.readline())
         self._ended = threading.Event()
         self.returncode: int | None = None
         threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        self.returncode = int(self._reply.readline())
+        self._reply.close()
+        self._ended.set()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, once it has ended; subprocess.TimeoutExpired if it does not."""
+        if not self._ended.wait(timeout):
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it has not ended."""
+        if not self._ended.is_set():
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end, if it has not ended."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkedLab(Forked):
+    """A lab, in a session of its own; see `client.launched`."""
+
+    def __init__(self, arguments: Sequence[str], log: IO[bytes] | None) -> None:
+        stdin, stdin_end = os.pipe()
+        stdout_end, stdout = os.pipe()
+        self.stdin: IO[bytes] | None = os.fdopen(stdin_end, "wb")
+        self.stdout: IO[bytes] | None = os.fdopen(stdout_end, "rb")
+        streams = [stdin, stdout, 2 if log is None else log.fileno()]
+        super().__init__(LAB, arguments, streams, env=dict(os.environ), cwd=str(Path.cwd()), session=True)
+        os.close(stdin)
+        os.close(stdout)
+
+
+start_lab = partial(client.start_lab, launch=ForkedLab)
+
+
+class WarmProcess(Forked):
+    """A run of the command."""
+
+    def __init__(self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path | None = None) -> None:
+        out, out_end = os.pipe()
+        err, err_end = os.pipe()
+        self._texts = ["", ""]
+        self._readers = [threading.Thread(target=self._read, args=pair, daemon=True) for pair in enumerate((out, err))]
+        for reader in self._readers:
+            reader.start()
+        with open(os.devnull) as nothing:
+            streams = [nothing.fileno(), out_end, err_end]
+            super().__init__(COMMAND, arguments, streams, env=dict(env), cwd=str(cwd or Path.cwd()), session=False)
+        os.close(out_end)
+        os.close(err_end)
 
     def __enter__(self) -> WarmProcess:
         return self
@@ -82,20 +141,6 @@ class WarmProcess:
     def _read(self, number: int, end: int) -> None:
         with open(end, encoding="utf-8") as stream:
             self._texts[number] = stream.read()
-
-    def _wait(self) -> None:
-        self.returncode = int(self._reply.readline())
-        self._reply.close()
-        self._ended.set()
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal, if it has not ended."""
-        if not self._ended.is_set():
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """End it, if it has not ended."""
-        self.send_signal(signal.SIGKILL)
 
     def communicate(self, timeout: float) -> tuple[str, str]:
         """What it has said on stdout and stderr, once it has ended; subprocess.TimeoutExpired if it does not."""
@@ -113,18 +158,18 @@ class WarmProcess:
         return Run(self.returncode, out, err)
 
 
-def _send(asked: bytes, ends: array.array[int]) -> None:
-    global _server
+def _send(module: str, asked: bytes, ends: array.array[int]) -> None:
     with _lock:
-        if _server is None:
-            _server, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            _server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
-            command = [sys.executable, "-m", "tests.warm", str(theirs.fileno())]
+        if module not in _servers:
+            server, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
+            command = [sys.executable, "-m", "tests.warm", str(theirs.fileno()), module]
             process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=Path(__file__).parents[1])
             theirs.close()
             atexit.register(process.wait)
-            atexit.register(_server.close)  # before that: what is registered last is called first
-        socket.send_fds(_server, [asked], ends)
+            atexit.register(server.close)  # before that: what is registered last is called first
+            _servers[module] = server
+        socket.send_fds(_servers[module], [asked], ends)
 
 
 # ---- the other side -------------------------------------------------------------------------------------------------------
@@ -167,12 +212,15 @@ def become(asked: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
-    sys.argv = ["kubectl_egress", *asked["arguments"]]
+    sys.argv = asked["arguments"]
+    if asked["session"]:
+        os.setsid()
     random.seed()
 
 
 if __name__ == "__main__":
-    for name in PRELOADED:
+    for name in PRELOADED[sys.argv[2]]:
         __import__(name)
+    gc.freeze()  # what is shared stays so
     become(serve(socket.socket(fileno=int(sys.argv[1]))))
-    runpy.run_module("kubectl_egress", run_name="__main__", alter_sys=True)
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

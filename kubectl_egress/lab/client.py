@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from kubectl_egress.errors import EgressError
 from kubectl_egress.lab.options import Options
@@ -56,10 +56,36 @@ class Counters:
         return cls(served, clear("requests"), clear("bytes"), dict(body["failedHandshakes"]))
 
 
+class Process(Protocol):
+    """What is needed of the program that runs a lab; `subprocess.Popen` is one."""
+
+    pid: int
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """What the lab reads."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """What it prints."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status; subprocess.TimeoutExpired."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+
+
+Launch = Callable[[Sequence[str], IO[bytes] | None], Process]
+
+
 class Lab:
     """A running lab; use it in a `with`, or call `stop`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], ready: Mapping[str, Any]) -> None:
+    def __init__(self, process: Process, ready: Mapping[str, Any]) -> None:
         self.kubeconfig = Path(ready["kubeconfig"])
         self.directory = Path(ready["directory"])
         self.single_user = bool(ready["singleUser"])
@@ -165,6 +191,18 @@ class Lab:
         self.ask("delay", seconds=seconds, pod=pod)
 
 
+def launched(arguments: Sequence[str], log: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    """Run `python -m kubectl_egress.lab` with these arguments; its standard error goes to `log`, or to ours."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "kubectl_egress.lab", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        # Ctrl-C is for the program that started it, which then ends the lab in its own order.
+        start_new_session=True,
+    )
+
+
 def start_lab(
     *,
     hosts: Sequence[str] = Options().hosts,
@@ -173,6 +211,7 @@ def start_lab(
     users: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
     stand_in_curl: bool = False,
     quiet: bool = False,
+    launch: Launch = launched,
 ) -> Lab:
     """Start a lab and wait until its API answers; see `options.Options` for what the arguments mean.
 
@@ -183,14 +222,7 @@ def start_lab(
     rules = {name: tuple(each) for name, each in (users or {}).items()}
     options = Options(tuple(hosts), tuple(ports), outbound_mode, rules, stand_in_curl)
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kubectl_egress.lab", "--watch-stdin", "--options", options.to_json()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log if quiet else None,
-            # Ctrl-C is for the program that started it, which then ends the lab in its own order.
-            start_new_session=True,
-        )
+        process = launch(["--watch-stdin", "--options", options.to_json()], log if quiet else None)
         ready = _first_line(process, log)
     if "error" in ready:
         process.wait(LONGEST_END)
@@ -199,7 +231,7 @@ def start_lab(
     return Lab(process, ready)
 
 
-def _first_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[str, Any]:
+def _first_line(process: Process, log: IO[bytes]) -> dict[str, Any]:
     if process.stdout is None or not select.select([process.stdout], [], [], LONGEST_START)[0]:
         process.terminate()
         return {"error": f"the lab did not start within {LONGEST_START:.0f} seconds"}
@@ -213,7 +245,7 @@ def _first_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[str, A
     return found
 
 
-def _close(process: subprocess.Popen[bytes]) -> None:
+def _close(process: Process) -> None:
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             with contextlib.suppress(BrokenPipeError):

@@ -10,9 +10,9 @@ import secrets
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from kubectl_egress.lab.options import Options
 from kubectl_egress.lab.parts import LabRefusal
 from kubectl_egress.lab.pods.node import LabNode
 from kubectl_egress.lab.pods.sandbox import Machine
+from kubectl_egress.lab.supervisor import leave
+from kubectl_egress.lab.world.__main__ import main as serve_world
 
 ADMIN_USER = "admin"
 CONTROL = "control.sock"
@@ -49,18 +51,30 @@ class Lab:
         self._tokens = {name: secrets.token_hex(16) for name in (ADMIN_USER, *options.users)}
         self._world = wire.Line(directory / WORLD)
 
+    def start_world(self) -> None:
+        """Begin the outside world: a fork, which finds everything imported; so before there are an event loop and threads."""
+        for name, content in (
+            ("ca.pem", self._authority.cert_pem.bytes()),
+            ("ca.key", self._authority.private_key_pem.bytes()),
+        ):
+            path = self._directory / name
+            path.touch(0o600)
+            path.write_bytes(content)
+        self._namespaces = _made_world()
+        self._world_process = os.fork()
+        if self._world_process == 0:
+            leave(lambda: _be_world(self._namespaces, self._directory))
+
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Run until cancelled, with a world that has been started."""
         with self._listening() as sock:
-            namespaces = await self._make_world()
-            world = await self._start_world(namespaces)
             store = ObjectStore()
             istiod = EmbeddedIstiod(outbound_mode=self._options.outbound_mode)
-            self._node = LabNode(store, istiod, self._machine(namespaces))
+            self._node = LabNode(store, istiod, self._machine(self._namespaces))
             server = ApiServer(store, self._node, istiod, tokens=self._users())
             await server.start(sock, self._tls())
             furnish(store, self._options.outbound_mode)
-            await self._meet_world(world)
+            await self._meet_world()
             control = await wire.serve(self._directory / CONTROL, self._answer)
             self._announce(sock.getsockname()[1])
             try:
@@ -68,7 +82,8 @@ class Lab:
             finally:
                 control.close()
                 await server.stop()
-                world.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._world_process, signal.SIGKILL)
 
     async def _work(self, store: ObjectStore, istiod: EmbeddedIstiod) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -80,41 +95,11 @@ class Lab:
     def _listening() -> socket.socket:
         return socket.create_server(("127.0.0.1", 0), backlog=512)
 
-    async def _make_world(self) -> kernel.Namespaces:
-        def separate() -> kernel.Namespaces:
-            kernel.unshare(kernel.CLONE_NEWNET)
-            network.set_up_world()
-            whole = kernel.Namespaces.of_this_thread()
-            return kernel.Namespaces(whole.net)
-
-        return await kernel.in_a_thread(separate)
-
-    async def _start_world(self, namespaces: kernel.Namespaces) -> subprocess.Popen[bytes]:
-        for name, content in (
-            ("ca.pem", self._authority.cert_pem.bytes()),
-            ("ca.key", self._authority.private_key_pem.bytes()),
-        ):
-            path = self._directory / name
-            path.touch(0o600)
-            path.write_bytes(content)
-        package = Path(__file__).resolve().parents[2]
-        path_variable = os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "kubectl_egress.lab.world", str(self._directory)]
-
-        def start() -> subprocess.Popen[bytes]:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": path_variable},
-            )
-
-        return await kernel.within(namespaces, start)
-
-    async def _meet_world(self, world: subprocess.Popen[bytes]) -> None:
+    async def _meet_world(self) -> None:
         deadline = asyncio.get_running_loop().time() + LONGEST_START
         while not (self._directory / WORLD).exists():
-            if world.poll() is not None or asyncio.get_running_loop().time() > deadline:
+            ended, _ = os.waitpid(self._world_process, os.WNOHANG)
+            if ended or asyncio.get_running_loop().time() > deadline:
                 raise LabRefusal("the outside world did not start")
             await asyncio.sleep(0.01)
         await self._world.ask({"do": "add", "names": list(self._options.hosts), "ports": list(self._options.ports)})
@@ -193,6 +178,28 @@ class Lab:
         return None
 
 
+def _made_world() -> kernel.Namespaces:
+    """A network of its own for the world, made by a thread that is gone when this returns."""
+
+    def separate() -> kernel.Namespaces:
+        kernel.unshare(kernel.CLONE_NEWNET)
+        network.set_up_world()
+        whole = kernel.Namespaces.of_this_thread()
+        return kernel.Namespaces(whole.net)
+
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(separate).result()
+
+
+def _be_world(namespaces: kernel.Namespaces, directory: Path) -> int:
+    with open(os.devnull, "r+b") as nothing:
+        for stream in (0, 1):
+            os.dup2(nothing.fileno(), stream)
+    namespaces.enter()
+    asyncio.run(serve_world(directory))
+    return 0
+
+
 def run_lab(directory: Path, options: Options, *, single_user: bool) -> int:
     """Run a lab until SIGTERM; 0, or 1 with one line that says why it could not start."""
 
@@ -200,8 +207,10 @@ def run_lab(directory: Path, options: Options, *, single_user: bool) -> int:
         task = asyncio.current_task()
         if task is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        await Lab(directory, options, single_user=single_user).run()
+        await lab.run()
 
+    lab = Lab(directory, options, single_user=single_user)
+    lab.start_world()
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(until_told())
     return 0

@@ -153,14 +153,14 @@ def supervise(body: Callable[[Path, bool], int], *, watch_stdin: bool) -> int:
         single_user = separate()
         child = os.fork()
         if child == 0:
-            _leave(lambda: _init(lambda: body(directory, single_user)))
+            leave(lambda: _init(lambda: body(directory, single_user)))
         return _wait(child, watch_stdin=watch_stdin)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(lock)
 
 
-def _leave(run: Callable[[], int]) -> None:
+def leave(run: Callable[[], int]) -> None:
     """The end of a forked child: whatever happens, nothing of its parent's clean-up is done twice."""
     status = 70
     try:

@@ -23,12 +23,13 @@ from pathlib import Path
 import pytest
 
 from kubectl_egress.errors import EgressError
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from tests.cluster.build import BuildError
 from tests.cluster.client import Lent, RealLab, not_built, start_cluster
 from tests.cluster.scenes import scene_of
 from tests.scene import Scene
 from tests.sharing import UNDER_TEST, shares_fixtures
+from tests.warm import start_lab
 
 HERE = Path(__file__).parent
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from tests.scene import Scene, scene_in
+from tests.warm import start_lab
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from kubectl_egress.lab.client import start_lab
 from kubectl_egress.model import Body
 from tests.alerting import answered, firing, needs_promtool, promtool, recorded
 from tests.scene import HOST, MESH_KINDS, NAMESPACE, Recorder, Scene, until
 from tests.scraping import statistics
+from tests.warm import start_lab
 
 pytestmark = [pytest.mark.lab, needs_promtool]
 

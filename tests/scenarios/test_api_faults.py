@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import PatchOperation, Ref
 from tests import build
 from tests.fault_proxy import Asked, Fault, FaultProxy, Rule
 from tests.scene import HOST, MESH_KINDS, NATIVE, Scene
 from tests.side_by_side import side_by_side
+from tests.warm import start_lab
 
 pytestmark = pytest.mark.lab
 

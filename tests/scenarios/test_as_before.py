@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from kubectl_egress.cluster.proxies import read_proxies
-from kubectl_egress.lab.client import start_lab
 from kubectl_egress.mesh import object_name
 from kubectl_egress.model import Host
 from tests.scene import HOST, Scene, until
+from tests.warm import start_lab
 
 pytestmark = pytest.mark.lab
 # One round: a GET with headers of the application's own, a POST that fails, a slow request, another port over TLS.

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from ruamel.yaml import YAML
 
-from kubectl_egress.lab.client import start_lab
 from tests.scene import HOST, MESH_KINDS, Scene, until
+from tests.warm import start_lab
 
 pytestmark = pytest.mark.lab
 

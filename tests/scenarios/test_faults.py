@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from kubectl_egress.lab.client import start_lab
 from tests.scene import HOST, MESH_KINDS, Recorder, Request, Scene
+from tests.warm import start_lab
 
 pytestmark = pytest.mark.lab
 

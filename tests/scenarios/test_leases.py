@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from tests import build
 from tests.fault_proxy import Asked, Fault, FaultProxy
 from tests.scene import HOST, NATIVE, Scene
-from tests.warm import WarmProcess
+from tests.warm import WarmProcess, start_lab
 
 pytestmark = pytest.mark.lab
 

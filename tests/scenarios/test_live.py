@@ -11,10 +11,10 @@ import pytest
 
 from kubectl_egress import cli
 from kubectl_egress.cluster import resolving
-from kubectl_egress.lab.client import start_lab
 from kubectl_egress.mesh import API_VERSION
 from tests import build
 from tests.scene import HOST, SCRIPT, Scene, until
+from tests.warm import start_lab
 
 pytestmark = pytest.mark.lab
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from kubectl_egress.mesh import API_VERSION
 from kubectl_egress.model import Body, PatchOperation
 from tests import build
 from tests.scene import HOST, Scene
+from tests.warm import start_lab
 
 pytestmark = pytest.mark.lab
 

@@ -11,11 +11,11 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from kubectl_egress.apply import observe
-from kubectl_egress.lab.client import start_lab
 from kubectl_egress.model import Host, Judgement, Verdict
 from tests import build
 from tests.scene import HOST, NATIVE, Recorder, Run, Scene, until
 from tests.terminal import INTERRUPT, typed
+from tests.warm import start_lab
 
 pytestmark = pytest.mark.lab
 

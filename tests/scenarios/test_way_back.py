@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from kubectl_egress.lab.client import Lab, start_lab
+from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import PatchOperation
 from tests import build
 from tests.scene import HOST, NATIVE, SCRIPT, Scene
+from tests.warm import start_lab
 
 pytestmark = [
     pytest.mark.lab,
