@@ -17,8 +17,8 @@ from tests.warm import start_lab
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-WAITING = 2
-"""Workers beyond the machine's cores: tests with a lab wait most of their time."""
+WAITING = 1
+"""Workers beyond the machine's cores: tests with a lab wait half of their time."""
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from pathlib import Path
 
 import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 UNDER_TEST = "KUBECONFIG_UNDER_TEST"
 """The environment variable that names a cluster on which the slow tier is to run."""
 VARIANTS = ("embedded", "real", "fails-closed", "fails-open")
 """The parameters that fixtures of module scope have here: each has scenes of its own."""
-# Its own fixture, or the scenarios' lab for all tests of a file.
-_SHARED = re.compile(r'scope="module"|\bshared(_scene)?: (Lab|Scene)\b')
 _SLOW_TIER = "tests/cluster/"
+_LONGEST = ("test_kills", "test_api_faults", "test_windows")
+"""Minutes each; the first two keep a machine busy by themselves, and with a third beside them for too long."""
 
 
 @functools.cache
 def shares_fixtures(path: str) -> bool:
     """Whether a file has a fixture of module scope, which would be made once for each worker that gets a test of it."""
-    return _SHARED.search(Path(path).read_text()) is not None
+    return 'scope="module"' in Path(path).read_text()
 
 
 def scope_of(test: str, root: Path) -> str:
@@ -42,9 +42,11 @@ def scope_of(test: str, root: Path) -> str:
 def turn_of(item: pytest.Item) -> int:
     """When a test of the fast tier is to begin, small numbers first.
 
-    At the end there are to be quick ones, so that no worker waits for another: labs for a whole file, labs for one test,
-    laws, tables.
+    At the end there are to be quick ones, so that no worker waits for another: the longest, labs for a whole file, labs for
+    one test, laws, tables.
     """
+    if item.path.stem in _LONGEST:
+        return _LONGEST.index(item.path.stem) - len(_LONGEST)
     if item.get_closest_marker("lab") is not None:
         return 0 if shares_fixtures(str(item.path)) else 1
     return 2 if item.path.stem.endswith("_laws") else 3
@@ -63,3 +65,9 @@ class Sharing(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return scope_of(nodeid, self.config.rootpath)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """A worker begins a test when it knows the next: no sooner than that, or a scope waits there while others are idle."""
+        if self.workqueue and self._pending_of(self.assigned_work[node]) > 1:
+            return
+        super()._reschedule(node)

@@ -25,6 +25,7 @@ report=$(echo "$*" | sed -n 's/.*--junitxml=\\([^ ]*\\).*/\\1/p')
 case "$*" in
 "programs ISTIO=$SLOW") echo $$ >builder; exec sleep 600 ;;
 "programs ISTIO=$BROKEN") echo "no such module"; exit 1 ;;
+"$FAILING"*) echo "it fails"; exit 1 ;;
 esac
 """
 HOUR = 3600
@@ -41,8 +42,11 @@ class Ended:
     directory: Path
 
 
-def ci_run(directory: Path, *, slow: str = "", broken: str = "", after: float = 0) -> Ended:
-    """Run it in a directory of its own, `after` seconds of its time, with an Istio that is slow or fails to build."""
+def ci_run(directory: Path, *, slow: str = "", broken: str = "", failing: str = "none", after: float = 0) -> Ended:
+    """Run it in a directory of its own, `after` seconds of its time.
+
+    With an Istio that is slow or fails to build, or a target that fails.
+    """
     programs = directory / "programs"
     for made in (directory / ".ci", directory / ".venv" / "bin", programs):
         made.mkdir(parents=True)
@@ -54,7 +58,7 @@ def ci_run(directory: Path, *, slow: str = "", broken: str = "", after: float = 
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     environment = {key: value for key, value in os.environ.items() if key != "CI"}
-    environment |= {"PATH": f"{programs}:{os.environ['PATH']}", "SLOW": slow, "BROKEN": broken}
+    environment |= {"PATH": f"{programs}:{os.environ['PATH']}", "SLOW": slow, "BROKEN": broken, "FAILING": failing}
     # Bash goes on counting from there.
     environment["SECONDS"] = str(int(after))
     done = subprocess.run([".ci/run"], cwd=directory, env=environment, capture_output=True, text=True, timeout=60)
@@ -96,3 +100,12 @@ def test_what_cannot_be_built_fails_and_is_shown(tmp_path: Path) -> None:
     assert ended.status == 1, ended
     assert slow_tiers(ended) == ["1.31"]
     assert "no such module" in ended.out
+
+
+@pytest.mark.parametrize("failing", ["lint", "test-install"])
+def test_what_fails_beside_something_else_fails_the_run_and_is_shown(failing: str, tmp_path: Path) -> None:
+    ended = ci_run(tmp_path, failing=failing)
+    assert ended.status == 1, ended
+    assert "it fails" in ended.out
+    assert any(call.startswith("test-install") for call in ended.calls) is (failing == "test-install")
+    assert slow_tiers(ended) == []

@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what stands alone: it takes longest. On a cluster that is not ours, only what is marked for it."""
+    """Begin with what shares scenes, which takes longest. On a cluster that is not ours, only what is marked for it."""
     if UNDER_TEST in os.environ:
         ours = pytest.mark.skip(
             reason=f"needs an outside world, nodes or a mesh of our own, which {UNDER_TEST} has not"
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if HERE in item.path.parents and item.get_closest_marker("anywhere") is None:
                 item.add_marker(ours)
-    items.sort(key=lambda item: HERE in item.path.parents and shares_fixtures(str(item.path)))
+    items.sort(key=lambda item: HERE in item.path.parents and not shares_fixtures(str(item.path)))
 
 
 @pytest.fixture(scope="session")
