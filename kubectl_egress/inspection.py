@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from kubectl_egress import kinds, mesh
+from kubectl_egress.findings.ports import led
 from kubectl_egress.findings.scope import PROXY_CONTAINER
 from kubectl_egress.findings.wire import destinations_of, outside, proxies_of
 from kubectl_egress.model import (
@@ -181,7 +182,7 @@ def call_sites(survey: Survey, places: Iterable[Place] = (), forced: Collection[
             workload.document, survey.config_maps, rows, forced=forced, cluster_domain=domain, namespaces=spaces
         )
     )
-    sites = _unshared(tuple(found), survey)
+    sites = led(_unshared(tuple(found), survey), survey)
     names = {name for one in mesh.serving(survey.mesh_objects) for name in one.body["spec"].get("hosts") or ()}
 
     @cache

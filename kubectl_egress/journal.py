@@ -142,13 +142,14 @@ def is_journal(body: Body | None) -> bool:
 
 
 def journal_name(host: Host) -> str:
-    """The name of the host's journal: a DNS-1123 subdomain, one for each host."""
+    """The name of the host's journal: a DNS-1123 subdomain.
+
+    One for each name, whatever the port: it is the lock, and the ports of a host share the mesh objects and the alias.
+    """
     name = f"kubectl-egress.{host.name.replace('*', 'wildcard', 1).replace('_', '-')}"
-    if host.port != 443:
-        name = f"{name}.{host.port}"
     if len(name) <= 253 and "_" not in host.name:
         return name
-    return f"{name[:236]}.{hashlib.sha256(str(host).encode()).hexdigest()[:16]}"
+    return f"{name[:236]}.{hashlib.sha256(host.name.encode()).hexdigest()[:16]}"
 
 
 def merged(old: Journal, new: Journal) -> Journal:

@@ -169,6 +169,8 @@ class CallSite:
     """Where the string stands, if it was read from files."""
     part: Part | None = None
     """Of a call that several settings say, and that can be changed: which of them this is; the URL's span is its value's."""
+    led_to: int = 0
+    """Where the mesh leads port 80 of the host, or a migration is to: the server's port; 0: nothing is known to lead it."""
 
     @property
     def rewritable(self) -> bool:
@@ -182,8 +184,10 @@ class CallSite:
 
     @property
     def server(self) -> Host:
-        """The host as `migrate` takes it: `http://HOST` calls the server that `https://HOST` reaches."""
-        return Host(self.host.name) if not self.url.encrypted and self.host.port == 80 else self.host
+        """The host as `migrate` takes it: `http://HOST` calls the server that `https://HOST` reaches, or `https://HOST:PORT`."""
+        if self.url.encrypted or self.host.port != 80:
+            return self.host
+        return Host(self.host.name, self.led_to) if self.led_to else Host(self.host.name)
 
 
 # ---- what a proxy says (see proxy.py) ------------------------------------------------------------------------

@@ -239,7 +239,7 @@ def _url(text: str, start: int, authority: re.Match[str], end: int) -> Url | Non
         text=text[start:end],
         scheme=scheme,
         host=Host(name, port),
-        edits=_edits(text, start, scheme, authority, port) if encrypted else (),
+        edits=_edits(text, start, scheme, authority) if encrypted else (),
         reason=_reason(name, port, encrypted, runtime_port),
     )
 
@@ -253,16 +253,16 @@ def _reason(name: str, port: int, encrypted: bool, runtime_port: bool) -> str:
         return REASON_NAME
     if runtime_port:
         return REASON_RUNTIME_PORT
-    if encrypted and port != 443:
-        return f"port {port}: only port 443 can be migrated"
+    if encrypted and port == DEFAULT_PORTS["http"]:
+        return "TLS on port 80, which http:// needs for itself"
     return ""
 
 
-def _edits(text: str, start: int, scheme: str, authority: re.Match[str], port: int) -> tuple[Edit, ...]:
-    """`https` → `http`, `wss` → `ws`; a final dot of the host and the port 443 go."""
+def _edits(text: str, start: int, scheme: str, authority: re.Match[str]) -> tuple[Edit, ...]:
+    """`https` → `http`, `wss` → `ws`; a final dot of the host and the port go: `http://HOST` is led to the server's port."""
     old = text[start : start + len(scheme)]
     edits = [Edit(start, old, old[:-1])]
-    rest = authority["port"] if authority["port"].lstrip("\\:") and port == 443 else ""
+    rest = authority["port"] if authority["port"].lstrip("\\:") else ""
     host = authority["host"]
     dot = next((dot for dot in _DOTS if host.endswith(dot)), "") if host.endswith(_DOTS) else ""
     if dot + rest:

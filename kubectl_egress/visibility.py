@@ -34,12 +34,13 @@ def visibility(host: Host, proxies: Sequence[Proxy], sites: Sequence[CallSite]) 
 
     Without call sites, of a call to `https://HOST`. `unknown` where no proxy could be read.
     """
-    schemes = {site.url.encrypted for site in sites} or {True}
+    # A call in plain HTTP may be of another port than the server's.
+    plain = {0 if site.url.encrypted else site.host.port for site in sites} or {0}
     seen = [
-        _encrypted(host, proxy) if encrypted else _plain(host, proxy)
+        _plain(host, proxy, port) if port else _encrypted(host, proxy)
         for proxy in proxies
         if isinstance(proxy, ProxySnapshot)
-        for encrypted in schemes
+        for port in plain
     ]
     return max(seen, key=_LEAST_LAST.index, default=Visibility.UNKNOWN)
 
@@ -51,9 +52,9 @@ def _encrypted(host: Host, proxy: ProxySnapshot) -> Visibility:
     return Visibility.BLOCKED if _blocks(proxy) else Visibility.OPAQUE
 
 
-def _plain(host: Host, proxy: ProxySnapshot) -> Visibility:
+def _plain(host: Host, proxy: ProxySnapshot, port: int) -> Visibility:
     """A call in plain HTTP: its Host header picks a virtual host, and that a cluster."""
-    route = route_of(host, proxy)
+    route = route_of(host, proxy, port)
     if route is None:
         return Visibility.BLOCKED if _blocks(proxy) else Visibility.OPAQUE
     known = by_name(proxy)

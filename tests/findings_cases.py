@@ -25,6 +25,7 @@ from tests.build import NAMESPACE, config_map, container, deployment, document, 
 from tests.build_mesh import HOST, entry, port, route, rule, sidecar, survey_of, tls_on_80
 
 URL = "https://httpbin.org/status/200"
+ADMIN = Host("httpbin.org", 8443)
 SHOP = Ref("Deployment", NAMESPACE, "shop", "apps/v1")
 ALIAS = mesh.alias_address(HOST)
 
@@ -441,6 +442,19 @@ TRIGGERS: dict[str, list[Case]] = {
             live=True,
         ),
     ],
+    "two-ports": [
+        case("both", shop(env={"API": URL, "ADMIN": "https://httpbin.org:8443/"})),
+        case("both by name", shop(env={"API": URL, "ADMIN": "https://httpbin.org:8443/"}), hosts=(HOST, ADMIN)),
+        case("two workloads", shop(), deployment("admin", env={"A": "https://httpbin.org:8443/"})),
+        case("one is migrated", shop(env={"ADMIN": "https://httpbin.org:8443/"}), journals=(journal(),)),
+        case(
+            "by an entry in Git",
+            shop(env={"ADMIN": "https://httpbin.org:8443/"}),
+            objects=[document(mesh.service_entry(HOST, NAMESPACE))],
+        ),
+        case("port 80", shop(env={"API": "https://httpbin.org:80/"}), hosts=(Host("httpbin.org", 80),)),
+        case("a wildcard", shop(env={"API": "https://a.httpbin.org:8443/"}), hosts=(Host("*.httpbin.org", 8443),)),
+    ],
     "template-immutable": [case("Job", job(), live=True)],
     "not-rolled": [
         case("OnDelete", held("StatefulSet", updateStrategy={"type": "OnDelete"}), live=True),
@@ -450,7 +464,7 @@ TRIGGERS: dict[str, list[Case]] = {
     ],
     "rollout-paused": [case("paused", held("Deployment", paused=True), live=True)],
     "not-rewritable": [
-        case("port", shop(env={"API": "https://httpbin.org:8443/"})),
+        case("port", shop(env={"API": "https://httpbin.org:80/"})),
         case("composed", shop(env={"SCHEME": "https", "API": "$(SCHEME)://httpbin.org/"}), hosts=(HOST,)),
         case("one of two", shop(env={"API": URL, "SCHEME": "https", "OTHER": "$(SCHEME)://httpbin.org/"})),
         case("comment", scripted(f"# see {URL}\ncurl {URL}")),
@@ -612,6 +626,15 @@ SILENT: dict[str, list[Case]] = {
         case(
             "without alias", shop(env={"API": URL, "ADMIN": "https://httpbin.org:8443/"}), hosts=(HOST,), fail_open=True
         ),
+    ],
+    "two-ports": [
+        _CLEAN,
+        case("one alone", shop(env={"API": "https://httpbin.org:8443/"})),
+        case("one of two", shop(env={"API": URL, "ADMIN": "https://httpbin.org:8443/"}), hosts=(ADMIN,)),
+        case("two names", shop(env={"API": URL, "ADMIN": "https://a.httpbin.org:8443/"})),
+        case("two namespaces", shop(), deployment("far", "elsewhere", env={"A": "https://httpbin.org:8443/"})),
+        case("the migrated one", shop(), journals=(journal(),)),
+        case("in clear", shop(env={"API": "https://httpbin.org:8443/", "OLD": "http://httpbin.org/"})),
     ],
     "host-aliased": [
         _CLEAN,

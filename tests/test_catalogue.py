@@ -22,6 +22,7 @@ BLOCK = [
     "route-conflict",
     "init-before-sidecar",
     "other-port",
+    "two-ports",
     "host-aliased",
     "proxy-needs-host",
     "own-proxy",

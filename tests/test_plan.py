@@ -10,6 +10,7 @@ import pytest
 
 from kubectl_egress import inspection, journal
 from kubectl_egress.errors import EgressError
+from kubectl_egress.findings.ports import towards
 from kubectl_egress.model import Action, Body, Document, Host, Plan, Ref, Step, Survey, Wait, Workload
 from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
 from tests.build import NAMESPACE, config_map, container, deployment, document, workload
@@ -67,7 +68,7 @@ class World:
 def migration(world: World, *hosts: Host, **request: Any) -> Plan:
     survey = world.survey()
     asked = MigrationRequest(hosts=hosts, run="r1", by="me", started="2026-01-01T00:00:00+00:00", **request)
-    return plan_migration(survey, inspection.call_sites(survey), (), asked)
+    return plan_migration(survey, towards(inspection.call_sites(survey), hosts), (), asked)
 
 
 def curl() -> dict[str, Any]:
@@ -375,17 +376,6 @@ def test_who_calls_in_clear_and_was_never_migrated_is_named_before_the_mesh_forg
         ("plain-callers", "warn", "report")
     ]
     assert "leaves in clear" in plan.findings[0].message
-
-
-def test_two_ports_of_a_name_are_undone_one_after_the_other() -> None:
-    second = Host("httpbin.org", 8443)
-    world = World(deployment("shop", env={"API": "https://httpbin.org/a", "ADMIN": "https://httpbin.org:8443/b"}))
-    before = world.bodies()
-    world.do(migration(world, HTTPBIN).steps)
-    world.do(migration(world, second).steps)
-    for host in (HTTPBIN, second):
-        world.do(plan_undo(world.survey(), [host]).steps)
-    assert world.bodies() == before
 
 
 def test_a_workload_added_later_is_undone_alone() -> None:

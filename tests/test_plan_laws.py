@@ -20,9 +20,19 @@ from tests.build import NAMESPACE, config_map, container, workload
 from tests.test_plan import HTTPBIN, MESH, OTHER, World, migration, without_uids
 
 THIRD = Host("b.httpbin.org")
-ALL = (HTTPBIN, OTHER, THIRD)
+FOURTH = Host("p.example.com", 8443)
+ALL = (HTTPBIN, OTHER, THIRD, FOURTH)
 HOSTS = st.sampled_from(
-    ["httpbin.org", "HTTPBIN.ORG", "httpbin.org.", "api.example.com", "httpbin.org:443", "b.httpbin.org"]
+    [
+        "httpbin.org",
+        "HTTPBIN.ORG",
+        "httpbin.org.",
+        "api.example.com",
+        "httpbin.org:443",
+        "b.httpbin.org",
+        "p.example.com:8443",
+        "p.example.com",
+    ]
 )
 URLS = st.builds("{}://{}/{}".format, st.sampled_from(["https", "HTTPS", "http", "wss"]), HOSTS, st.sampled_from("abc"))
 TEXTS = st.lists(URLS | st.sampled_from(["x", "# no", "'", "\r\n", "ä\t"]), max_size=4).map(" ".join)
@@ -47,7 +57,7 @@ SECRET_TEXTS = st.lists(SECRET_URLS | st.sampled_from([SECRET, f"PASSWORD={SECRE
 SPLIT = st.fixed_dictionaries(
     {"PAY_SCHEME": st.sampled_from(["https", "HTTPS", "wss", "https://", "http", "tcp"])},
     optional={
-        "PAY_HOST": st.sampled_from(["httpbin.org", "HTTPBIN.org.", "api.example.com:443", "shop", "b.httpbin.org"]),
+        "PAY_HOST": st.sampled_from(["httpbin.org", "HTTPBIN.org.", "api.example.com:443", "shop", "p.example.com"]),
         "PAY_PORT": st.sampled_from(["443", "8443", "80"]),
         "PAY_URL": st.sampled_from(["$(PAY_SCHEME)://$(PAY_HOST)/x", "$(PAY_SCHEME)://api.example.com/"]),
         "PAY_NEXT": st.sampled_from(["https://$(PAY_HOST)/x", "wss://$(PAY_HOST):$(PAY_PORT)/ https://$(PAY_HOST)"]),
@@ -191,9 +201,9 @@ def test_at_no_step_does_a_template_call_in_clear_without_its_alias_and_its_mesh
     plain = in_clear(world)
 
     def holds() -> None:
-        for ref, host in in_clear(world) - plain:
+        for ref, name in in_clear(world) - plain:
             spec = (kinds.pod_template(world.objects[ref]) or {})["spec"]
-            assert any(host.name in entry["hostnames"] for entry in spec["hostAliases"]), (ref, host)
+            assert any(name in entry["hostnames"] for entry in spec["hostAliases"]), (ref, name)
             assert {kind for kind, *_ in map(named, world.objects) if kind in MESH} == set(MESH)
 
     for step in migration(world, *hosts).steps:
@@ -231,18 +241,18 @@ def named(ref: Ref) -> tuple[str, str]:
     return ref.kind, ref.name
 
 
-def in_clear(world: World) -> set[tuple[Ref, Host]]:
-    return {(site.workload, site.server) for site in inspection.call_sites(world.survey()) if not site.url.encrypted}
+def in_clear(world: World) -> set[tuple[Ref, str]]:
+    return {(site.workload, site.host.name) for site in inspection.call_sites(world.survey()) if not site.url.encrypted}
 
 
-# What a migration may take out of a text: the s of a scheme, a final dot, the port that the scheme stands for.
-CALLED = re.compile(r"(https?|wss?)://([^\s/:]*?)\.?(:443)?(?=/)", re.IGNORECASE)
+# What a migration may take out of a text: the s of a scheme, a final dot, the port.
+CALLED = re.compile(r"(https?|wss?)://([^\s/:]*?)\.?(:8?443)?(?=/)", re.IGNORECASE)
 
 
 # And of settings that say a call together: in a string of their own, or behind their name in a file.
 SCHEME = re.compile(r"(\A|scheme\W{1,4})(http|ws)s?(?=\W|\Z)", re.IGNORECASE)
-HOST_ALONE = re.compile(r"(\A|host\W{1,4})([\w.-]+?)\.?(:443)?(?=[\"\r\n]|\Z)")
-PORT = re.compile(r"(\A|port\W{1,4})443(?=[}\r\n]|\Z)")
+HOST_ALONE = re.compile(r"(\A|host\W{1,4})([\w.-]+?)\.?(:8?443)?(?=[\"\r\n]|\Z)")
+PORT = re.compile(r"(\A|port\W{1,4})8?443(?=[}\r\n]|\Z)")
 
 
 def neutral(text: str) -> str:

@@ -257,7 +257,8 @@ def test_routes() -> None:
     blocked = route_of(Host("blocked.example.com"), proxy)
     assert blocked is not None
     assert blocked.clusters == ()
-    assert route_of(Host("httpbin.org", 8443), proxy) is None
+    assert route_of(Host("httpbin.org", 8443), proxy) == route_of(Host("httpbin.org"), proxy)
+    assert route_of(Host("httpbin.org"), proxy, 8443) is None
 
 
 def test_weighted_and_late_clusters_of_a_route() -> None:

@@ -131,6 +131,8 @@ def test_nobody_asked() -> None:
     assert ticket_document(ticket)["verdicts"] == []
 
 
-def test_another_port_keeps_its_port() -> None:
+def test_another_port_goes_with_the_scheme() -> None:
     ticket = replace(TICKET, migrations=(Migration(replace(JOURNAL, host=Host("httpbin.org", 8443)), ()),))
-    assert "http://httpbin.org:8443" in ticket_markdown(ticket)
+    text = ticket_markdown(ticket)
+    assert "https://httpbin.org:8443" in text
+    assert "http://httpbin.org:8443" not in text

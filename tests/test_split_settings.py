@@ -38,7 +38,7 @@ TOLD: list[tuple[dict[str, str], str, str]] = [
     ({"API_HOST": HOST, "API_PORT": "443"}, HOST, "API_PORT too), which leave open how the call is made"),
     ({"API_HOST": HOST, "API_USE_HTTPS": "true"}, HOST, "API_USE_HTTPS too), which leave open"),
     ({"OTLP_ENDPOINT": f"{HOST}:443"}, HOST, "without a scheme"),
-    ({"API_SCHEME": "https", "API_HOST": HOST, "API_PORT": "8443"}, f"{HOST}:8443", "API_SCHEME"),
+    ({"API_SCHEME": "https", "API_HOST": HOST, "API_PORT": "80"}, f"{HOST}:80", "API_SCHEME"),
     ({"API_SCHEME": "https", "API_HOST": HOST, "API_USE_HTTPS": "true"}, HOST, "leave open"),
     ({"API_SCHEME": "https", "API_HOST": f"{HOST}:443", "API_PORT": "443"}, HOST, "leave open"),
     ({"API_SCHEME": "https", "API_HOST": HOST, "API_SERVER": "shop"}, HOST, "leave open"),

@@ -145,13 +145,11 @@ def test_the_accepted_authorities() -> None:
     assert "trusts the CA" in configured(HOST, proxy(), replace(EXPECTED, authorities=("file-root:/own.pem",)))[2]
 
 
-def test_another_port_has_its_own_route_table() -> None:
-    host, name = Host("httpbin.org", 8443), "outbound|8443||httpbin.org"
-    found = proxy(
-        upstreams=(upstream(name, TLS, endpoint(port=8443)),),
-        virtual_hosts=(VirtualHost("8443", ("httpbin.org:8443",), (name,)),),
-    )
-    assert configured(host, found)[0]
+def test_port_80_leads_to_the_host_s_own_port() -> None:
+    host = Host("httpbin.org", 8443)
+    assert configured(host, with_clusters(upstream(SUBSET, TLS, endpoint(port=8443))))[0]
+    assert configured(host, proxy())[2].endswith("calls port 443, not 8443")
+    assert configured(HOST, with_clusters(upstream(SUBSET, TLS, endpoint(port=8443))))[2].endswith("port 8443, not 443")
 
 
 # ---- verdicts --------------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def _places() -> Iterator[str]:
     yield "A call may be said by several settings whose names begin alike, in an environment or in a file:\n"
     yield from _table(("part", "last words of its name"), ((part, ", ".join(names)) for part, names in ROLES.items()))
     yield (
-        "Scheme and port change together (`https` to `http`, `443` to `80`, a final dot or `:443` of the host goes). It is told, and "
+        "Scheme and port change together (`https` to `http`, `443` or another port to `80`, a final dot or a port of the host goes). It is told, and "
         "left for a person, where that could be wrong: without a scheme of its own, with a switch or with two settings for one part; "
         "where a setting is put together with anything else than its host, or read by another container (in files: by another "
         "workload) for another call; and where the names do not tell it from the application's own address: no name in common, that "

@@ -24,6 +24,7 @@ from kubectl_egress.cluster.surroundings import services_of
 from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
 from kubectl_egress.errors import EgressError, NotFoundError, UnreachableError, UsageError
+from kubectl_egress.findings.ports import towards
 from kubectl_egress.model import CallSite, Finding, Guard, Host, Plan, ProxyUnread, Ref, Survey, Wait
 from kubectl_egress.plan import MigrationRequest, baselines, calling, permissions, plan_migration
 from kubectl_egress.report.plan import plan_question
@@ -60,11 +61,13 @@ def migrate_cluster(
         if not wanted:
             say(NOTHING_CALLED)
             return 0
+        sites = sites if calls.named else towards(sites, wanted)
         plan = make_plan(seen, sites, wanted, workloads, choice, calls, guard)
         writing = doing.dry_run == "none" and not (output or doing.exit_code)
         if plan.steps and writing and waited_for_others(cluster, seen, plan.hosts):
             seen = read()
             sites = inspection.call_sites(seen, places, forced)
+            sites = sites if calls.named else towards(sites, wanted)
             plan = make_plan(seen, sites, wanted, workloads, choice, calls, guard)
         if plan.steps and doing.dry_run != "client" and not (output or doing.exit_code):
             denied = not_permitted(cluster, permissions(plan.steps))

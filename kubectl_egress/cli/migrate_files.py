@@ -19,6 +19,7 @@ from kubectl_egress.cli.options import Files
 from kubectl_egress.cli.output import coloured, emit, say
 from kubectl_egress.cli.sources import check_forced, placed
 from kubectl_egress.errors import EgressError, ManifestError, UsageError
+from kubectl_egress.findings.ports import towards
 from kubectl_egress.model import AS_BEFORE, CallSite, Guard, Host, Survey
 from kubectl_egress.plan import FileChange, FilePlan, FileRequest, egress_files, is_overlay, overlay_files, plan_files
 from kubectl_egress.report.colour import diff_coloured
@@ -80,6 +81,10 @@ def _plans(given: FileSet, asked: Sequence[Host], choice: Choice, calls: Calls, 
     """A plan for each namespace that calls the hosts; EgressError for a host that none calls, or that may not be touched."""
     namespaces = sorted({document.ref.namespace for document in given.documents})
     sites = [site for one in namespaces for site in given.read(one, choice.namespace)[1]]
+    more = _earlier(asked, towards(sites, asked), given)
+    if more:  # what `http://HOST` is, an entry says
+        given = given.with_more(more)
+        sites = [site for one in namespaces for site in given.read(one, choice.namespace)[1]]
     words = [word for name in files.filename for word in ("-f", name)] + (["-R"] if files.recursive else [])
     inspect = f"kubectl egress inspect {shlex.join(words)}"
     check_forced(choice.forced(), sites)
@@ -102,6 +107,7 @@ def _plan(namespace: str, given: FileSet, asked: Sequence[Host], choice: Choice,
     if more:
         given = given.with_more(more)
         survey, sites = given.read(namespace, choice.namespace)
+    sites = towards(sites, hosts)
     guard = Guard(tuple(calls.guard_cidr)) if calls.guard else None
     found = findings.check(survey, sites, hosts, fail_open=choice.fail_open, origination=calls.asked(), guard=guard)
     held = [placed(document, choice.namespace) for document in given.documents]

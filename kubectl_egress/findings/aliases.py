@@ -25,12 +25,12 @@ def other_port(scope: Scope, caller: Caller) -> Iterator[Found]:
     """The workload uses the host on a port that the entry does not have: the alias would send that nowhere too."""
     if scope.fail_open:
         return
-    for host in (one for one in caller.hosts if one.port == mesh.TLS_PORT):
+    for host in caller.hosts:
         seen: dict[int, tuple[Ref, Steps]] = {}
         for site in caller.sites:
-            # Other ports over TLS go into the entry, and on by SNI.
-            clear = not site.url.encrypted and site.host.port != mesh.CLEAR_PORT
-            if clear and mesh.covers(host.name, site.host.name):
+            # Other ports over TLS go into the entry, and on by SNI; on port 80, the sidecar takes everything for HTTP.
+            cut = site.url.encrypted == (site.host.port == mesh.CLEAR_PORT)
+            if cut and mesh.covers(host.name, site.host.name):
                 seen.setdefault(site.host.port, (site.object, site.steps))
         for port, steps in _other_protocols(caller, host):
             seen.setdefault(port, (caller.ref, steps))
@@ -48,13 +48,14 @@ def other_port(scope: Scope, caller: Caller) -> Iterator[Found]:
 def _other_protocols(caller: Caller, host: Host) -> Iterator[tuple[int, Steps]]:
     """Ports behind the host's name in any string of the containers: `httpbin.org:5432`, `amqps://httpbin.org:5671`."""
     named = re.compile(
-        rf"(?<![\w.-])(?P<scheme>https?://|wss?://)?{re.escape(host.name)}\.?:(?P<port>\d{{1,5}})\b", re.I
+        rf"(?<![\w.-])(?P<scheme>(?:https?|wss?)://(?:[^\s/@]*@)?)?{re.escape(host.name)}\.?:(?P<port>\d{{1,5}})\b",
+        re.I,
     )
     for steps, container in caller.containers():
         strings = {field: container.get(field) for field in ("command", "args", "env")}
         for inner, text in paths.walk_strings(strings):
             for match in named.finditer(text):
-                if not match["scheme"] and int(match["port"]) != mesh.TLS_PORT:
+                if not match["scheme"] and int(match["port"]) not in (mesh.TLS_PORT, host.port):
                     yield int(match["port"]), (*steps, *inner)
 
 

@@ -102,7 +102,7 @@ def _unseen_entry(scope: Scope, host: Host, namespace: str) -> Iterator[Found]:
     """The proxies know the host by an entry that could not be read: ports that one of our own would hide."""
     for ref, proxy in scope.proxies(namespace):
         ports = {one.port for one in proxy.upstreams if one.host == host.name and one.direction == "outbound"}
-        hidden = sorted(ports - {mesh.CLEAR_PORT, mesh.TLS_PORT})
+        hidden = sorted(ports - {mesh.CLEAR_PORT, mesh.TLS_PORT, host.port})
         if hidden:
             yield Found(
                 f"pod {ref.name} knows port {', '.join(map(str, hidden))} of the host by an entry that could not be read; one of "
@@ -119,19 +119,24 @@ def _contradiction(scope: Scope, entry: Document, host: Host, namespace: str, ch
     if chosen is not None and entry.ref == chosen.ref:
         return ""
     if entry.ref.namespace != namespace:
-        return _loss(entry.body)
+        return _loss(entry.body, host)
     reason = mesh.fits(entry.body, host, fail_open=scope.fail_open)
     if reason:
         return f"is for the same host, and {reason}"
     return f"is for the same host as {title(chosen.ref)}" if chosen else ""
 
 
-def _loss(body: Body) -> str:
+def _loss(body: Body, host: Host) -> str:
     """What the namespace would lose if an entry of its own hid this one: only one entry of a host is in effect."""
     spec = body.get("spec") or {}
-    ports = sorted({port.get("number") for port in spec.get("ports") or ()} - {mesh.CLEAR_PORT, mesh.TLS_PORT})
+    ports = sorted(
+        {port.get("number") for port in spec.get("ports") or ()} - {mesh.CLEAR_PORT, mesh.TLS_PORT, host.port}
+    )
     if ports:
         return f"is for the same host, and its port {', '.join(map(str, ports))} would be hidden by an entry of this namespace"
+    led = mesh.led_to(body)
+    if led not in (0, host.port):
+        return f"is for the same host, and leads its port 80 to port {led} of the server"
     if spec.get("endpoints") or spec.get("workloadSelector"):
         return "is for the same host, and its endpoints would be hidden by an entry of this namespace"
     return ""

@@ -10,6 +10,7 @@ from kubectl_egress.findings import (
     interception,
     mesh_conflicts,
     ownership,
+    ports,
     redirection,
     rewriting,
     sources,
@@ -111,11 +112,21 @@ ROWS = (
         "other-port",
         BLOCK,
         "the workload uses the host on another port too",
-        "A URL http://HOST:PORT with a port other than 80, or another string of the pod template that names the host with a "
-        "port. Other ports of https:// are no finding: the entry has them too.",
+        "A URL http://HOST:PORT with a port other than 80, TLS on port 80, or another string of the pod template that names the "
+        "host with a port. Other ports of https:// are no finding: the entry has them too.",
         "The host alias sends the name to an address that leads nowhere, on every port; the mesh knows port 80 and those of https:// alone.",
         "Split that call off into another workload, or migrate with --fail-open, which leaves the alias out.",
         by_caller(aliases.other_port),
+    ),
+    Row(
+        "two-ports",
+        BLOCK,
+        "the host is called at two ports over TLS, and only one can be migrated",
+        "URLs https://HOST and https://HOST:8443 of one namespace are to be migrated, or one of them is; or the port is 80, or "
+        "another than 443 of a wildcard.",
+        "The URL loses its port with the scheme: http://HOST is port 80 of the name, and the mesh leads that to one port of the server.",
+        "Migrate the one that matters by its name and port: kubectl egress migrate HOST:8443. The other stays on https, and its calls go on.",
+        by_caller(ports.two_ports),
     ),
     Row(
         "host-aliased",
@@ -235,7 +246,7 @@ ROWS = (
         "not-rewritable",
         BLOCK,
         "a URL of the host cannot be changed by a plan",
-        "It is composed of several settings, has a port other than 443, is no external name, or the like; the message says "
+        "It is composed of several settings, speaks TLS on port 80, is no external name, or the like; the message says "
         "which. Where other URLs of the host in the workload can be changed it only warns; of a comment, of what the "
         "kubelet calls itself, and of settings whose value is in a Secret, it only informs.",
         "The call stays on https. It goes on working, and the mesh goes on seeing no more than its host.",

@@ -26,13 +26,17 @@ def plain_callers(scope: Scope) -> Iterator[Found]:
                 continue
             seen.add((site.workload, host))
             yield Found(
-                f"it calls the host in clear today ({paths.kubectl_path(site.steps)}), and will over TLS",
+                f"it calls the host in clear today ({paths.kubectl_path(site.steps)}), and will over TLS{_port(host)}",
                 "see that it expects what the server says over https, not a redirect to it; or leave it out with --workload",
                 site.workload,
                 host,
                 site.object,
                 site.steps,
             )
+
+
+def _port(host: Host) -> str:
+    return "" if host.port == mesh.TLS_PORT else f", at port {host.port}"
 
 
 def _ours(scope: Scope, workload: Ref, host: Host) -> bool:

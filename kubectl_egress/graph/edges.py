@@ -122,8 +122,9 @@ class Graph:
 def hosts_of(survey: Survey, sites: Iterable[CallSite]) -> tuple[Host, ...]:
     """The external hosts that are written, or that the survey's proxies have counted."""
     domain = survey.settings.cluster_domain
-    seen = {Host(name) for name in names_seen(survey.proxies.values()) if urls.external(name, domain)}
-    return tuple(sorted(seen | {site.server for site in sites}))
+    written = {site.server for site in sites}
+    names = names_seen(survey.proxies.values()) - {host.name for host in written}
+    return tuple(sorted(written | {Host(name) for name in names if urls.external(name, domain)}))
 
 
 def graph(

@@ -9,7 +9,6 @@ from typing import Any
 from kubectl_egress.mesh.objects import (
     ALIAS_ANNOTATION,
     CLEAR_PORT,
-    PORT_NAMES,
     SUBSET,
     TLS_PORT,
     file_directory,
@@ -55,7 +54,7 @@ def _entry_reasons(spec: Body, host: Host, fail_open: bool) -> Iterator[str]:
     endpoints = spec.get("endpoints") or []
     if endpoints and (host.wildcard or any(not _is_resolved(endpoint, host, fail_open) for endpoint in endpoints)):
         yield "its endpoints are not what DNS gives for the host"
-    yield from _port_reasons(spec)
+    yield from _port_reasons(spec, host)
 
 
 def _is_resolved(endpoint: Body, host: Host, fail_open: bool) -> bool:
@@ -64,17 +63,16 @@ def _is_resolved(endpoint: Body, host: Host, fail_open: bool) -> bool:
     return endpoint.get("address") in allowed and not endpoint.get("ports")
 
 
-def _port_reasons(spec: Body) -> Iterator[str]:
+def _port_reasons(spec: Body, host: Host) -> Iterator[str]:
     for port in spec.get("ports") or ():
         number, protocol = port.get("number"), str(port.get("protocol", "")).upper()
         if number == CLEAR_PORT and protocol != "HTTP":
             yield f"its port 80 has protocol {protocol or 'none'}, not HTTP"
-        if number == CLEAR_PORT and port.get("targetPort", TLS_PORT) != TLS_PORT:
-            yield f"its port 80 goes to port {port['targetPort']} of the server"
-        if number == TLS_PORT and protocol not in ("HTTPS", "TLS"):
-            yield f"its port 443 has protocol {protocol or 'none'}, not HTTPS"
-        if number == TLS_PORT and port.get("targetPort", TLS_PORT) != TLS_PORT:
-            yield f"its port 443 goes to port {port['targetPort']} of the server"
+        if number in (TLS_PORT, host.port) and protocol not in ("HTTPS", "TLS"):
+            yield f"its port {number} has protocol {protocol or 'none'}, not HTTPS"
+        wanted = host.port if number == CLEAR_PORT else number
+        if number in (CLEAR_PORT, TLS_PORT, host.port) and port.get("targetPort", wanted) != wanted:
+            yield f"its port {number} goes to port {port['targetPort']} of the server"
 
 
 def _rule_reasons(spec: Body, host: Host, fail_open: bool) -> Iterator[str]:
@@ -195,7 +193,7 @@ def _complete_entry(spec: dict[str, Any], wanted: Body) -> None:
     for port in wanted["spec"]["ports"]:
         present = next((one for one in ports if one.get("number") == port["number"]), None)
         if present is None:
-            ports.append({**port, "name": _free_name(PORT_NAMES[port["number"]], ports)})
+            ports.append({**port, "name": _free_name(port["name"], ports)})
         else:
             _add_missing(present, port)
     if wanted["spec"].get("endpoints") and not spec.get("endpoints"):

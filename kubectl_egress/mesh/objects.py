@@ -183,8 +183,10 @@ def service_entry(
     `alias`: the address to which the pods' hosts files send the host; recorded in an annotation. `claims`: the
     aliases, of either family, that it lists in `addresses` too, for proxies that allocate addresses by themselves on an Istio that does not know the label.
     `fail_open`: no alias, hence no final dot. `tls_ports`: others that callers use over TLS, which the alias would cut
-    off. A wildcard cannot be resolved, so its entry goes where the caller went.
+    off; 443 is there always, since a server at another port may lead a client to it. A wildcard cannot be resolved, so its
+    entry goes where the caller went.
     """
+    others = sorted({host.port, *tls_ports} - {TLS_PORT})
     metadata = metadata_of(name or object_name(host), namespace)
     metadata["labels"][NO_ALLOCATION_LABEL] = "false"
     spec: dict[str, Any] = {
@@ -193,9 +195,9 @@ def service_entry(
         "location": "MESH_EXTERNAL",
         "resolution": "NONE" if host.wildcard else "DNS",
         "ports": [
-            {"number": CLEAR_PORT, "name": PORT_NAMES[CLEAR_PORT], "protocol": "HTTP", "targetPort": TLS_PORT},
+            {"number": CLEAR_PORT, "name": PORT_NAMES[CLEAR_PORT], "protocol": "HTTP", "targetPort": host.port},
             {"number": TLS_PORT, "name": PORT_NAMES[TLS_PORT], "protocol": "HTTPS"},
-            *({"number": port, "name": f"https-{port}", "protocol": "HTTPS"} for port in sorted(tls_ports)),
+            *({"number": port, "name": f"https-{port}", "protocol": "HTTPS"} for port in others),
         ],
     }
     if not (fail_open or host.wildcard):
@@ -223,7 +225,8 @@ def virtual_service(
     sidecar's own headers removed; Envoy's router sets them before it removes what a route says (finalizeRequestHeaders in
     source/common/router/router.cc). What stays cannot be told from the application's own: `x-request-id`, which the
     sidecar adds where the application sets none, and, where tracing is on, tracing headers, which it sets afterwards.
-    Retries that were asked for are those of requests that the server has not seen.
+    Retries that were asked for are those of requests that the server has not seen. At another port than 443 the server gets
+    `HOST:PORT` in Host, as it did while the URL had the port.
     """
     route: dict[str, Any] = {
         "match": [{"port": CLEAR_PORT}],
@@ -231,6 +234,7 @@ def virtual_service(
         "retries": {"attempts": origination.retries, **({"retryOn": UNSEEN} if origination.retries else {})},
         **({"timeout": origination.route_timeout} if origination.route_timeout else {}),
         "headers": {"request": {"set": {"x-forwarded-proto": "https"}, "remove": list(OWN_HEADERS)}},
+        **({"rewrite": {"authority": str(host)}} if host.port != TLS_PORT else {}),
     }
     spec = {"hosts": [host.name], "exportTo": list(export_to), "http": [route]}
     return {
@@ -239,6 +243,14 @@ def virtual_service(
         "metadata": metadata_of(name or object_name(host), namespace),
         "spec": spec,
     }
+
+
+def led_to(entry: Body) -> int:
+    """The server's port to which a ServiceEntry leads port 80 of its hosts; 0 where that is port 80, or none."""
+    ports = (entry.get("spec") or {}).get("ports") or ()
+    targets = (port.get("targetPort") or 0 for port in ports if port.get("number") == CLEAR_PORT)
+    target = int(next(targets, 0))
+    return 0 if target == CLEAR_PORT else target
 
 
 def alias_of(entry: Body) -> str:

@@ -34,6 +34,6 @@ def short_route(
     spec: dict[str, Any] = {
         **body["spec"],
         "hosts": [name],
-        "http": [{**route, "rewrite": {"authority": host.name}}],
+        "http": [{**route, "rewrite": {"authority": str(host)}}],
     }
     return {**body, "spec": spec}

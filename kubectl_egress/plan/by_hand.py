@@ -194,11 +194,11 @@ def _exact(step: Step, host: Host, strings: set[Steps]) -> bool:
 
 def _scripts(hosts: Sequence[Host]) -> list[str]:
     """What sed does with the URLs, and `_https` here."""
-    return [f"s,http://{escaped(host.name)}{BEHIND},https://{host.name}\\1,g" for host in hosts]
+    return [f"s,http://{escaped(host.name)}{BEHIND},https://{host}\\1,g" for host in hosts]
 
 
 def _https(text: str, hosts: Sequence[Host]) -> str:
     for host in hosts:
         pattern = re.compile(rf"http://{re.escape(host.name)}(?=[^-A-Za-z0-9_.:]|$)", re.MULTILINE)
-        text = pattern.sub(f"https://{host.name}", text)
+        text = pattern.sub(f"https://{host}", text)
     return text

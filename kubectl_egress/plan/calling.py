@@ -8,15 +8,14 @@ from typing import Any
 from kubectl_egress.model import CallSite, Host, ProxySnapshot, Ref, Survey, Workload
 from kubectl_egress.verify import measure
 
-TLS_PORT = 443
 Calling = tuple[Ref, frozenset[Host]]
 
 
 def calling(survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]) -> frozenset[Calling]:
     """The workloads whose proxies have seen calls to one of `hosts`, each with those of which it must have been one.
 
-    Under the host's own name; or, where no name was known, by connections to port 443 of hosts without a name, if the
-    workload calls no other external host that those could have been for.
+    Under the host's own name; or, where no name was known, by connections to the hosts' ports of servers without a name, if
+    the workload calls no other external host that those could have been for.
     """
     return frozenset(found for workload in survey.workloads for found in _called(workload, survey, sites, hosts))
 
@@ -38,9 +37,9 @@ def _called(
     called = {site.server for site in sites if site.workload == workload.ref and site.url.encrypted}
     snapshots = _snapshots(workload, survey)
     for host in called & set(hosts):
-        if any(_seen(said, host.name) for said in snapshots):
+        if any(_seen(said, host.name, ()) for said in snapshots):
             yield workload.ref, frozenset({host})
-    if called and called <= set(hosts) and any(_seen(said, "") for said in snapshots):
+    if called and called <= set(hosts) and any(_seen(said, "", [host.port for host in called]) for said in snapshots):
         yield workload.ref, frozenset(called)
 
 
@@ -49,11 +48,11 @@ def _snapshots(workload: Workload, survey: Survey) -> list[ProxySnapshot]:
     return [said for ref in refs if isinstance(said := survey.proxies.get(ref), ProxySnapshot)]
 
 
-def _seen(said: ProxySnapshot, name: str) -> bool:
-    """Whether there were connections to a host; without a name, to port 443 of hosts that have none in the mesh."""
+def _seen(said: ProxySnapshot, name: str, ports: Collection[int]) -> bool:
+    """Whether there were connections to a host; without a name, to those ports of hosts that have none in the mesh."""
     return any(
         endpoint.connections > 0
         for upstream in said.upstreams
         for endpoint in upstream.endpoints
-        if (upstream.host == name if name else upstream.name == "PassthroughCluster" and endpoint.port == TLS_PORT)
+        if (upstream.host == name if name else upstream.name == "PassthroughCluster" and endpoint.port in ports)
     )

@@ -32,7 +32,8 @@ from kubectl_egress.plan.file_objects import step_of, write_objects
 from kubectl_egress.plan.holding import PROXY_CONFIG, held
 from kubectl_egress.plan.mounting import mounted
 from kubectl_egress.plan.network_guards import callers_by, guards, kept
-from kubectl_egress.plan.objects import MeshChange, bundle_change, tls_ports, wanted_objects
+from kubectl_egress.plan.objects import MeshChange, bundle_change, files_read, tls_ports, wanted_objects
+from kubectl_egress.plan.ports import refuse_two_ports
 from kubectl_egress.urls import apply_edits
 
 Address = tuple[int, Steps]
@@ -104,8 +105,9 @@ def plan_files(
 
     ConfigMaps are edited where they stand: Git is the source, and rolls back with the rest. ManifestError for a string
     that cannot be edited without changing more than its URL, and for an object of somebody else's that cannot be
-    completed.
+    completed, EgressError for a host whose name is another port's.
     """
+    refuse_two_ports(request.hosts, survey, ())
     chosen = [site for site in sites if site.server in request.hosts]
     aliases = {} if request.fail_open else _aliases(request.hosts, survey, ipv6=request.ipv6)
     changed = dict(texts)
@@ -154,7 +156,7 @@ def _objects(
     ]
     callers = callers_by(site for site in sites if site.server == host)
     for one in objects:
-        if one.before and _files_read(one.before) - _files_read(one.after):
+        if one.before and files_read(one.before) - files_read(one.after):
             raise EgressError(
                 f"{one.ref.kind} {one.ref.name} has the sidecars read CAs or a client certificate from files",
                 "say --ca and --client-secret as before; or delete the objects from the file, and run this again",
@@ -165,14 +167,6 @@ def _objects(
         *objects,
         *(guards(host, survey, callers, request.guard) if request.guard else kept(host, survey)),
     )
-
-
-def _files_read(body: Body) -> set[str]:
-    """What a rule of ours has the sidecars read from files."""
-    policy = (body.get("spec") or {}).get("trafficPolicy") or {}
-    settings = [one.get("tls") or {} for one in policy.get("portLevelSettings") or () if mesh.is_ours(body)]
-    cas = {"CAs" for one in settings if one.get("caCertificates") != "system"}
-    return cas | {"a client certificate" for one in settings if one.get("mode") == "MUTUAL"}
 
 
 def _edit_templates(

@@ -36,6 +36,7 @@ from kubectl_egress.plan.naming import named_objects
 from kubectl_egress.plan.network_guards import callers_by, guards
 from kubectl_egress.plan.objects import MeshChange, bundle_change, tls_ports, wanted_objects
 from kubectl_egress.plan.patches import patch_between
+from kubectl_egress.plan.ports import refuse_two_ports
 from kubectl_egress.scan import is_aside
 
 
@@ -71,9 +72,10 @@ def plan_migration(
     """Everything between what the survey shows and all of `request.hosts` being migrated.
 
     Sites that cannot be rewritten become skips. Nothing left to do gives a plan without steps. A finding that
-    blocks is carried, not acted on: the caller stops.
+    blocks is carried, not acted on: the caller stops. EgressError for a host whose name is another port's.
     """
     journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
+    refuse_two_ports(request.hosts, survey, tuple(journals.values()), named=request.named)
     if request.named:
         return _plan_named(survey, sites, findings, request, journals)
     aliases = _aliases(survey, journals, request)

@@ -33,7 +33,7 @@ def wanted_objects(
 ) -> Iterator[MeshChange]:
     """DestinationRule, ServiceEntry, VirtualService, in the order in which they are written; also those that fit as they are.
 
-    `tls_ports`: others than 443 that callers use over TLS. The rule is exported as widely as the entry: whoever sees only the entry would send clear text to port 443.
+    `tls_ports`: others that callers use over TLS. The rule is exported as widely as the entry: whoever sees only the entry would send clear text to port 443.
     """
     found = {
         kind: _present(kind, host, survey, fail_open) for kind in ("DestinationRule", "ServiceEntry", "VirtualService")
@@ -64,7 +64,8 @@ def wanted_objects(
     yield _change(
         found["VirtualService"],
         mesh.virtual_service(host, namespace, export_to=exported, origination=origination),
-        "port 80 of the host goes to the rule's subset, and nothing else changes",
+        "port 80 of the host goes to the rule's subset, and nothing else changes"
+        + (f": the server gets Host: {host}, as before" if host.port != mesh.TLS_PORT else ""),
     )
     if origination.short_name:
         yield from _short_name(host, survey, origination)
@@ -107,6 +108,14 @@ def tls_ports(host: Host, sites: Iterable[CallSite]) -> tuple[int, ...]:
     """The ports other than 443 at which the sites call the host over TLS: the alias would cut them off, the entry keeps them."""
     found = {site.host.port for site in sites if site.url.encrypted and site.host.name == host.name}
     return tuple(sorted(found - {mesh.TLS_PORT, mesh.CLEAR_PORT}))
+
+
+def files_read(body: Body) -> set[str]:
+    """What a rule of ours has the sidecars read from files."""
+    policy = (body.get("spec") or {}).get("trafficPolicy") or {}
+    settings = [one.get("tls") or {} for one in policy.get("portLevelSettings") or () if mesh.is_ours(body)]
+    cas = {"CAs" for one in settings if one.get("caCertificates") != "system"}
+    return cas | {"a client certificate" for one in settings if one.get("mode") == "MUTUAL"}
 
 
 def _present(kind: str, host: Host, survey: Survey, fail_open: bool) -> Document | None:

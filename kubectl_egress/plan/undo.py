@@ -115,7 +115,8 @@ def _plain_callers(survey: Survey, journal: Journal) -> Iterator[Finding]:
     for workload in survey.workloads:
         sites = scan.scan(workload.document, survey.config_maps) if journal.caller(workload.ref) is None else ()
         for site in sites:
-            if site.server == journal.host and not site.url.encrypted and not scan.is_aside(site):
+            leading = replace(site, led_to=journal.host.port)
+            if leading.server == journal.host and not site.url.encrypted and not scan.is_aside(site):
                 yield Finding(
                     "plain-callers",
                     Severity.WARN,

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from kubectl_egress.model import Host, ProxySnapshot, Upstream, VirtualHost
 
-
-def plain_port(host: Host) -> int:
-    """The port that the application calls once its URL says `http://`: 80 where 443 went with the scheme."""
-    return 80 if host.port == 443 else host.port
+CLEAR_PORT = 80
+"""The port that the application calls once its URL says `http://`, whichever the server's own is."""
 
 
-def route_of(host: Host, snapshot: ProxySnapshot) -> VirtualHost | None:
+def route_of(host: Host, snapshot: ProxySnapshot, port: int = CLEAR_PORT) -> VirtualHost | None:
     """The virtual host that takes `http://HOST`, from the route table that Istio names for the port; None: no listener or no match."""
-    port = plain_port(host)
     table = [found for found in snapshot.virtual_hosts if found.route_table == str(port)]
     return virtual_host(table, (host.name, f"{host.name}:{port}"))
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from kubectl_egress.model import Host, Proxy, ProxySnapshot, Ref, Upstream
 from kubectl_egress.proxy.access_log import NAMELESS
+from kubectl_egress.proxy.routing import CLEAR_PORT
 
 _PASSTHROUGH = ("PassthroughCluster", "AllowAnyDynamicDNSCluster")
 _BLACK_HOLE = "BlackHoleCluster"
@@ -182,9 +183,15 @@ def is_address(name: str) -> bool:
     return True
 
 
+def _server_port(upstream: Upstream) -> int:
+    """The port that a cluster calls, where it makes TLS of plain HTTP; else its own."""
+    originates = upstream.tls is not None and upstream.port == CLEAR_PORT and upstream.endpoints
+    return upstream.endpoints[0].port if originates else upstream.port
+
+
 def _of_cluster(proxy: ProxySnapshot, upstream: Upstream) -> Destination:
     return Destination(
-        Host(upstream.host, upstream.port),
+        Host(upstream.host, _server_port(upstream)),
         KnownBy.CLUSTER,
         upstream.name,
         tuple(sorted({endpoint.address for endpoint in upstream.endpoints})),

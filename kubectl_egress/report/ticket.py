@@ -89,7 +89,6 @@ def _fails(journal: Journal) -> str:
 
 def _sites(journal: Journal) -> list[dict[str, Any]]:
     """Each field once, with how many URLs of the host in it changed."""
-    after = f"http://{journal.host.name}" + (f":{journal.host.port}" if journal.host.port != 443 else "")
     fields = Counter(
         (short_name(caller.workload), short_name(site.object), paths.kubectl_path(site.steps))
         for caller in journal.callers
@@ -101,7 +100,7 @@ def _sites(journal: Journal) -> list[dict[str, Any]]:
             "object": name,
             "path": path,
             "before": f"https://{journal.host}",
-            "after": after,
+            "after": f"http://{journal.host.name}",
             "count": count,
         }
         for (workload, name, path), count in fields.items()

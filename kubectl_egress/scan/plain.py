@@ -9,9 +9,9 @@ from kubectl_egress.model import Body, Host
 def plain_urls(template: Body, host: Host) -> int:
     """How many `http://` and `ws://` URLs of a host stand in the containers of a pod template, or of a pod.
 
-    As `CallSite.server` has it, `http://HOST` is the server of port 443.
+    On port 80, which a migration leads to the server's own, and on that.
     """
-    ports = (80, 443) if host.port == 443 else (host.port,)
+    ports = (80, host.port)
     return sum(
         not url.encrypted and url.host.port in ports
         for _, container, _ in kinds.containers(template)

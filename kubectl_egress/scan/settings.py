@@ -115,8 +115,8 @@ def _parts(last: Mapping[str, Setting], name: str, own_port: str) -> Iterator[tu
     length = len(last["scheme"].value.lower().removesuffix("://"))
     scheme = last["scheme"].value[:length]
     yield "scheme", last["scheme"], Edit(0, scheme, scheme[:-1])
-    if "port" in last and last["port"].value == _TLS_PORT:
-        yield "port", last["port"], Edit(0, _TLS_PORT, _CLEAR_PORT)
+    if "port" in last:
+        yield "port", last["port"], Edit(0, last["port"].value, _CLEAR_PORT)
     bare = name.removesuffix(".")
     if gone := last["host"].value[len(bare) :]:
         yield "host", last["host"], Edit(len(bare), gone, "")

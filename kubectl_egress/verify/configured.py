@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubectl_egress.model import Endpoint, Host, ProxySnapshot, TlsSettings, Upstream, VirtualHost
-from kubectl_egress.proxy.routing import by_name, plain_port, route_of
+from kubectl_egress.proxy.routing import CLEAR_PORT, by_name, route_of
 
 # Where host aliases lead: never routed (RFC 5737, RFC 6666).
 _NOWHERE = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("100::/64"))
@@ -60,7 +60,7 @@ def configured(
     wanted = expected or Expected.of(host)
     route = route_of(host, snapshot)
     if route is None:
-        missing = f"route table {plain_port(host)} has no virtual host for {host.name}"
+        missing = f"route table {CLEAR_PORT} has no virtual host for {host.name}"
         return False, {"route": None, "clusters": []}, missing
     known = by_name(snapshot)
     clusters = [known[name] for name in route.clusters if name in known]

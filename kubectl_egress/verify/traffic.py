@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kubectl_egress.model import Endpoint, Host, ProxySnapshot, RequestSeries, Upstream
-from kubectl_egress.proxy.routing import by_name, plain_port, route_of
+from kubectl_egress.proxy.routing import CLEAR_PORT, by_name, route_of
 from kubectl_egress.verify.configured import Expected, shown
 from kubectl_egress.verify.window import (
     Buckets,
@@ -165,8 +165,7 @@ def _taking(host: Host, snapshot: ProxySnapshot) -> list[Upstream]:
     return [
         one
         for one in snapshot.upstreams
-        if one.direction == "outbound"
-        and (one.name in routed or (one.host == host.name and one.port == plain_port(host)))
+        if one.direction == "outbound" and (one.name in routed or (one.host == host.name and one.port == CLEAR_PORT))
     ]
 
 
@@ -208,28 +207,25 @@ def _address_leaks(host: Host, before: ProxySnapshot, after: ProxySnapshot, expe
         for one in upstream.endpoints
         if not expected.nowhere(one.address)
     }
-    if plain_port(host) == host.port:
-        return
     for upstream in after.upstreams:
         if upstream.name not in _clear(after):
             continue
         for one in _difference(upstream, before):
             made = max(one.requests, one.connections - one.connect_failures)
-            if one.address in own and one.port == plain_port(host) and made > 0:
+            if one.address in own and one.port == CLEAR_PORT and made > 0:
                 yield f"{made} {'connection' if made == 1 else 'connections'} to {shown(one)}, an address of {host.name}, through {upstream.name}"
 
 
 def _cluster_leaks(host: Host, before: ProxySnapshot, after: ProxySnapshot) -> Iterator[str]:
     """Requests through a cluster of the host that does not originate TLS, counted under the host's own name.
 
-    A cluster of the server's own port carries what the application itself encrypts, unless the route leads there.
+    Of port 80, or where the route leads: others carry what the application itself encrypts.
     """
     old = by_name(before)
-    routed = {*_routed(host, before), *_routed(host, after)}
     for upstream in _taking(host, after):
         earlier = old.get(upstream.name)
         encrypted = upstream.tls is not None and (earlier is None or earlier.tls is not None)
-        if encrypted or (upstream.port == host.port and upstream.name not in routed):
+        if encrypted:
             continue
         count = sum(one.requests for one in endpoints_between(earlier, upstream))
         if count:
@@ -239,7 +235,7 @@ def _cluster_leaks(host: Host, before: ProxySnapshot, after: ProxySnapshot) -> I
 def _taken_leaks(host: Host, before: ProxySnapshot, after: ProxySnapshot, expected: Expected) -> Iterator[str]:
     """Connections to the alias that another host's entry took: what it is for is not told apart from this host's calls."""
     for upstream in after.upstreams:
-        if upstream.host in expected.takers and upstream.port == plain_port(host) and upstream.tls is None:
+        if upstream.host in expected.takers and upstream.port == CLEAR_PORT and upstream.tls is None:
             made = sum(one.connections - one.connect_failures for one in _difference(upstream, before))
             if made > 0:
                 yield f"{made} {'connection' if made == 1 else 'connections'} in clear through cluster {upstream.name}"
