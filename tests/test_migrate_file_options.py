@@ -151,3 +151,24 @@ def test_all_of_them_in_json() -> None:
     assert len(template(body)["spec"]["hostAliases"]) == 2
     assert PROXY_CONFIG in template(body)["metadata"]["annotations"]
     assert cli.main([*command, "--exit-code"]) == 0
+
+
+@pytest.mark.parametrize("given", ["shop.yaml", "."])
+def test_another_port_is_migrated_and_found_again(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("shop.yaml").write_text(SHOP.replace("https://httpbin.org/get", "https://httpbin.org:8443/get"))
+    command = ["migrate", f"{HOST}:8443", "-f", given]
+    assert cli.main([*command, "--write"]) == 0
+    (pod,) = template(yaml.safe_load(Path("shop.yaml").read_text()))["spec"]["containers"]
+    assert pod["env"] == [{"name": "API", "value": "http://httpbin.org/get"}]
+    _, entry, route = yaml.safe_load_all(Path(WRITTEN).read_text())
+    assert [one.get("targetPort") for one in entry["spec"]["ports"]] == [8443, None, None]
+    assert route["spec"]["http"][0]["rewrite"] == {"authority": "httpbin.org:8443"}
+    capsys.readouterr()
+    assert cli.main([*command, "--exit-code"]) == 0
+    assert capsys.readouterr().err == "Nothing to do.\n"
+    # The other port, later on, is not led elsewhere under the first one's callers.
+    Path("late.yaml").write_text(SHOP.replace("shop", "late"))
+    before = Path(WRITTEN).read_text()
+    assert cli.main(["migrate", HOST, "-f", ".", "--write"]) == 1
+    assert "ServiceEntry egress-httpbin.org leads port 80 of httpbin.org to port 8443" in capsys.readouterr().err
+    assert (Path(WRITTEN).read_text(), Path("late.yaml").read_text()) == (before, SHOP.replace("shop", "late"))

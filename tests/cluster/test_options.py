@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kubectl_egress.mesh import object_name
@@ -69,4 +71,36 @@ def test_a_guard_is_as_it_was_written_knows_the_service_network_and_goes_again(s
     assert refused.status == 3, refused
     assert "NetworkPolicy open lets its pods reach port 80 of everywhere" in refused.out
     assert scene.state() == before
+    assert scene.counters().in_clear == 0
+
+
+def test_another_port_is_led_to_and_the_server_hears_what_it_heard_before(scene: Scene) -> None:
+    admin = f"{HOST}:8443"
+    scene.lab.world([HOST], ports=[8443])
+    callers = {name: scene.deploy(name, f"https://{admin}/headers?{name}") for name in ("moving", "staying")}
+
+    def heard(name: str) -> dict[str, Any]:
+        callers[name].healthy()
+        return next(one for one in reversed(scene.lab.requests()) if one["path"].endswith(f"?{name}"))
+
+    before, was = scene.state(), {name: heard(name) for name in callers}
+    run = scene.egress("migrate", admin, "--workload", "deploy/moving", "-y")
+    assert run.status == 0, run
+    assert "http://httpbin.org/headers?moving" in str(scene.get("Deployment", "moving")["spec"])
+    for name, request in was.items():
+        now = heard(name)
+        assert (now["host"], now["sni"], now["port"], now["tls"]) == (admin, HOST, 8443, True), name
+        added = {key.lower() for key, _ in now["headers"]} - {key.lower() for key, _ in request["headers"]}
+        assert added == ({"x-forwarded-proto", "x-request-id"} if name == "moving" else set())
+    verdicts = scene.egress("verify", admin, "-o", "json").document()["items"]
+    assert {one["workload"]["name"]: one["verdict"] for one in verdicts} == {"moving": "verified", "staying": "silent"}
+    items = scene.egress("inspect", "-o", "json").document()["items"]
+    assert {one["workload"]["name"]: one["visibility"] for one in items} == {"moving": "full", "staying": "named"}
+    assert scene.egress("list", "--exit-code").status == 0, "nothing has drifted"
+    undone = scene.egress("undo", admin, "-y")
+    assert undone.status == 0, undone
+    assert scene.state() == before
+    for recorder in callers.values():
+        recorder.settled()
+        assert [request for request in recorder.requests() if not request.served] == []
     assert scene.counters().in_clear == 0
