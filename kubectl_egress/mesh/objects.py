@@ -226,7 +226,8 @@ def virtual_service(
     source/common/router/router.cc). What stays cannot be told from the application's own: `x-request-id`, which the
     sidecar adds where the application sets none, and, where tracing is on, tracing headers, which it sets afterwards.
     Retries that were asked for are those of requests that the server has not seen. At another port than 443 the server gets
-    `HOST:PORT` in Host, as it did while the URL had the port.
+    `HOST:PORT` in Host, as it did while the URL had the port, and from newer Envoys x-envoy-original-host: HOST, which no
+    route can remove: Host is rewritten after that (RouteEntryImplBase::finalizeRequestHeaders in config_impl.cc).
     """
     route: dict[str, Any] = {
         "match": [{"port": CLEAR_PORT}],

@@ -14,6 +14,8 @@ from tests.scene import HOST, Recorder, Request, Scene, until
 pytestmark = pytest.mark.lab
 
 ADMIN = f"{HOST}:8443"
+ADDED = {"x-forwarded-proto", "x-request-id", "x-envoy-original-host"}
+"""What the sidecar adds, and cannot help: mesh.virtual_service says why."""
 # As the scene's own, with two URLs in turn.
 BOTH = f"""\
 trap 'going=1' TERM
@@ -87,8 +89,9 @@ def test_there_and_back(scene: Scene, callers: dict[str, Recorder]) -> None:
         now = arrived(scene, query)
         assert (now["host"], now["sni"], now["port"], now["tls"]) == (was["host"], HOST, was["port"], True), query
         added = headers(now).keys() - headers(was).keys()
-        assert added == ({"x-forwarded-proto", "x-request-id"} if query in ("?admin", "?both") else set())
+        assert added == (ADDED if query in ("?admin", "?both") else set())
         assert headers(was).items() <= headers(now).items()
+        assert headers(now).get("x-envoy-original-host", HOST) == HOST
 
     verdicts = scene.egress("verify", ADMIN, "-o", "json").document()["items"]
     assert {(one["host"], one["port"], one["workload"]["name"], one["verdict"]) for one in verdicts} == {
