@@ -106,7 +106,8 @@ def test_a_port_of_its_own_belongs_to_the_url(tmp_path: Path) -> None:
     elsewhere = replace(record, host=Host("httpbin.org", 8443))
     line = old_pods(plan_undo(world.survey(), [HTTPBIN]), [elsewhere], {}, []).line
     assert not ends_at_once(tmp_path, line, "http://httpbin.org:8443/x")
-    assert ends_at_once(tmp_path, line, "http://httpbin.org/x http://httpbin.org:84430/")
+    assert not ends_at_once(tmp_path, line, "http://httpbin.org/x")
+    assert ends_at_once(tmp_path, line, "http://httpbin.org:443/x http://httpbin.org:84430/")
 
 
 # Who calls the host in clear by itself, and would keep the loop from ending for ever.

@@ -60,7 +60,7 @@ def _apart(journals: Sequence[Journal], templates: Mapping[Ref, Body]) -> tuple[
             selector = _selector(ref, journals, templates)
             selectors |= {selector} if selector else set()
             if not selector:
-                unsure[journal.host] = f"{_name(ref)} has http://{journal.host} of its own"
+                unsure[journal.host] = f"{_name(ref)} has http://{journal.host.name} of its own"
     return tuple(sorted(selectors)), unsure
 
 
@@ -90,10 +90,9 @@ def _name(ref: Ref) -> str:
 
 
 def _plain_url(host: Host) -> str:
-    """`http://` or `ws://`, in JSON perhaps with escapes, with or without user info, of port 443's host also by that or 80."""
+    """`http://` or `ws://`, in JSON perhaps with escapes, with or without user info, also with port 80 or the server's."""
     name = f"[^/]*{escaped(host.name[1:])}" if host.wildcard else escaped(host.name)
-    port = "(:80|:443)?" if host.port == 443 else f":{host.port}"
-    return rf"(http|ws):\\*/\\*/([^\"/?#@[:space:]]*@)*{name}\.?{port}{BEHIND}"
+    return rf"(http|ws):\\*/\\*/([^\"/?#@[:space:]]*@)*{name}\.?(:80|:{host.port})?{BEHIND}"
 
 
 def escaped(name: str) -> str:
