@@ -289,5 +289,5 @@ def test_the_way_back_by_hand_writes_the_port() -> None:
     world.do(migration(world, ADMIN).steps)
     survey = world.survey()
     journals = [from_config_map(one.body) for one in survey.journals]
-    (edit,) = [one.line for one in by_hand(plan_undo(survey, [ADMIN]), journals, {}) if "sed -E" in one.line]
+    (edit,) = [one.line for one in by_hand(plan_undo(survey, [ADMIN]), journals, {}, {}) if "sed -E" in one.line]
     assert "https://httpbin.org:8443" in edit

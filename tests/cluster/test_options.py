@@ -91,10 +91,10 @@ def test_another_port_is_led_to_and_the_server_hears_what_it_heard_before(scene:
         now = heard(name)
         assert (now["host"], now["sni"], now["port"], now["tls"]) == (admin, HOST, 8443, True), name
         added = {key.lower() for key, _ in now["headers"]} - {key.lower() for key, _ in request["headers"]}
-        # The last comes from newer Envoys alone.
-        assert added - {"x-envoy-original-host"} == (
-            {"x-forwarded-proto", "x-request-id"} if name == "moving" else set()
-        )
+        # What no route can remove: of newer Envoys, and where tracing is on, as it is in 1.18.
+        may = {"x-envoy-original-host", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled"}
+        assert added - may == ({"x-forwarded-proto", "x-request-id"} if name == "moving" else set())
+        assert name == "moving" or not added
     verdicts = scene.egress("verify", admin, "-o", "json").document()["items"]
     assert {one["workload"]["name"]: one["verdict"] for one in verdicts} == {"moving": "verified", "staying": "silent"}
     items = scene.egress("inspect", "-o", "json").document()["items"]
@@ -105,5 +105,8 @@ def test_another_port_is_led_to_and_the_server_hears_what_it_heard_before(scene:
     assert scene.state() == before
     for recorder in callers.values():
         recorder.settled()
-        assert [request for request in recorder.requests() if not request.served] == []
+        lost = [request for request in recorder.requests() if not request.served]
+        # A handshake that is under way when the listener of its port comes or goes, now and then: as with 443.
+        assert len(lost) <= 1, lost
+        assert {request.exit_status for request in lost} <= {35}
     assert scene.counters().in_clear == 0
