@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import os
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -239,3 +241,34 @@ def test_the_kernel_sends_what_is_permitted_and_drops_the_rest(policies: list[Bo
 
     found = asyncio.run(kernel.in_a_thread(lambda: list(sent(policies, asked, expected))))
     assert dict(zip(asked, found, strict=True)) == {one: expected(*one) for one in asked}
+
+
+def hammered() -> int:
+    """How many packets come out while one set of rules after the other forbids them."""
+    leaked, stopping = 0, threading.Event()
+    with cable() as frames, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        permissions = itertools.cycle([(Permission("UDP", 81, 90),), (Permission("UDP", 81, 91),)])
+        filtering.restrict(next(permissions))
+        sender.connect(("203.0.113.9", 80))
+
+        def hammer() -> None:
+            while not stopping.wait(0.0002):
+                with contextlib.suppress(PermissionError):
+                    sender.send(b"x")
+
+        thread = threading.Thread(target=hammer)
+        thread.start()
+        for _ in range(10):
+            filtering.restrict(next(permissions))
+            while select.select([frames], [], [], 0)[0]:
+                leaked += destination(frames.recv(2048)) == ("203.0.113.9", 80, NUMBERS["UDP"])
+        stopping.set()
+        thread.join()
+    return leaked
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(os.geteuid() != 0, reason="a thread gets a network namespace of its own from root alone")
+def test_nothing_passes_while_rules_are_exchanged() -> None:
+    """Pods come and go all the time, and each changes what `every pod` means."""
+    assert asyncio.run(kernel.in_a_thread(hammered)) == 0

@@ -18,7 +18,8 @@ from pyroute2.nftables.main import NFTables  # type: ignore[import-untyped]
 from kubectl_egress.lab.network import NETWORK_HEADER, TRANSPORT_HEADER, Expression
 from kubectl_egress.lab.pods.policies import ANY, LAST_PORT, Permission
 
-TABLE = "policies"
+TABLES = ("policies", "policies-too")
+"""One after the other."""
 CHAIN = "out"
 PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": 132}
 # linux/netfilter/nf_tables.h, linux/netfilter.h
@@ -89,15 +90,21 @@ def filter_rules(permissions: Sequence[Permission]) -> Iterator[Expression]:
 
 
 def restrict(permissions: Sequence[Permission] | None) -> None:
-    """In the pod's namespace: let it send this and nothing else, or everything (None), from one moment to the next."""
+    """In the pod's namespace: let it send this and nothing else, or everything (None).
+
+    Each command is a transaction of its own: so new rules stand whole beside the old ones before those go, and at no moment
+    does a packet pass that neither permit.
+    """
     with NFTables(nfgen_family=BOTH_FAMILIES) as tables:
-        tables.begin()
-        # Made, if it was not there, so that it can be taken away.
-        tables.table("add", name=TABLE)
-        tables.table("del", name=TABLE)
+        known = {table.get_attr("NFTA_TABLE_NAME") for table in tables.get_tables()}
+        old = [name for name in TABLES if name in known]
         if permissions is not None:
-            tables.table("add", name=TABLE)
-            tables.chain("add", table=TABLE, name=CHAIN, hook="postrouting", type="filter", policy=ACCEPT, priority=0)
+            if len(old) == len(TABLES):
+                tables.table("del", name=old.pop())
+            (new,) = set(TABLES) - set(old[:1]) if old else TABLES[:1]
+            tables.table("add", name=new)
+            tables.chain("add", table=new, name=CHAIN, hook="postrouting", type="filter", policy=ACCEPT, priority=0)
             for expressions in filter_rules(permissions):
-                tables.rule("add", table=TABLE, chain=CHAIN, expressions=(expressions,))
-        tables.commit()
+                tables.rule("add", table=new, chain=CHAIN, expressions=(expressions,))
+        for name in old:
+            tables.table("del", name=name)

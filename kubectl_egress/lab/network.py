@@ -55,6 +55,7 @@ def hardware_address(address: str) -> str:
 
 # Whoever calls an address that nobody has is told so at once, and every time, and need not wait for a timeout.
 ANSWER_UNREACHABLE = {"/proc/sys/net/ipv4/ip_forward": "1", "/proc/sys/net/ipv4/icmp_ratelimit": "0"}
+UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def set_up_world() -> None:
@@ -99,6 +100,10 @@ def configure_pod(address: str) -> None:
         route.addr("add", index=eth0, address=address, prefixlen=POD_NETWORK.prefixlen)
         route.link("set", index=eth0, state="up")
         route.route("add", gateway=str(GATEWAY))
+    # As containerd and CRI-O do (enable_unprivileged_ports): whoever runs in the pod may listen on port 80. Read-only inside
+    # some containers: then root alone may.
+    with contextlib.suppress(OSError):
+        UNPRIVILEGED.write_text("0")
 
 
 # ---- the redirect ---------------------------------------------------------------------------------------------------
