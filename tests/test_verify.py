@@ -499,6 +499,28 @@ def test_what_is_not_configured_may_leak_yet_where_it_fails_open() -> None:
     assert decided([judge(HOST, WORKLOAD, [pod(Judgement.UNCONFIGURED)], True)])
 
 
+def without_a_trace(*past: Endpoint, at: float = 0) -> ProxySnapshot:
+    """A proxy whose host has no entry any more."""
+    everything = VirtualHost("80", ("*",), ("PassthroughCluster",))
+    upstreams = (Upstream("PassthroughCluster", None, "", past),)
+    return proxy(at=at, upstreams=upstreams, virtual_hosts=(everything,))
+
+
+def test_connections_that_may_be_the_host_s_are_said_where_it_fails_open() -> None:
+    calls = endpoint(3, "203.0.113.9", 80)
+    others = (endpoint(2, "203.0.113.9", 443), endpoint(1, "192.0.2.7", 80), endpoint(0, "203.0.113.8", 80, failures=4))
+    found = judged(without_a_trace(), without_a_trace(calls, *others, at=15))
+    words = "3 connections to 203.0.113.9:80 through PassthroughCluster may be to httpbin.org, in clear"
+    assert found.judgement is Judgement.UNCONFIGURED
+    assert found.evidence["notLeaking"] == {"ok": False, "leaks": [], "possible": [words]}
+    assert judge(HOST, WORKLOAD, [found], False).reason == f"{found.reason}; {words}"
+    assert judge(HOST, WORKLOAD, [found], True).reason == found.reason
+    # They were there before, or the host's addresses are known, and these are others.
+    assert judged(without_a_trace(calls), without_a_trace(calls, at=15)).evidence["notLeaking"]["ok"]
+    known = proxy(upstreams=(upstream(), Upstream("PassthroughCluster", None, "", (calls,))), at=15)
+    assert judged(proxy(), known).evidence["notLeaking"] == {"ok": True, "leaks": []}
+
+
 def test_the_window_may_wait_for_latencies() -> None:
     without = judge(HOST, WORKLOAD, [pod(Judgement.VERIFIED)], True)
     assert not decided([without], latency=True)

@@ -138,7 +138,11 @@ def _evidence(is_configured: Mapping[str, Any], found: Traffic) -> Mapping[str, 
             "abandoned": total(found.abandoned),
             "reasons": _counted(found.failed),
         },
-        "notLeaking": {"ok": not found.leaks, "leaks": list(found.leaks)},
+        "notLeaking": {
+            "ok": not (found.leaks or found.possible_leaks),
+            "leaks": list(found.leaks),
+            **({"possible": list(found.possible_leaks)} if found.possible_leaks else {}),
+        },
     }
 
 
@@ -167,7 +171,9 @@ def judge(host: Host, workload: Ref, pods: Sequence[PodVerdict], fails_closed: b
     worst = max(pods, key=lambda pod: _WORST_LAST.index(pod.judgement))
     same = sum(pod.judgement is worst.judgement for pod in pods)
     where = f" (pod {worst.pod.name}; {same} of {len(pods)} pods)" if len(pods) > 1 else ""
-    return Verdict(host, workload, worst.judgement, f"{worst.reason}{where}", fails_closed, tuple(pods))
+    possible = () if fails_closed else worst.evidence.get("notLeaking", {}).get("possible", ())
+    reason = "; ".join([f"{worst.reason}{where}", *possible])
+    return Verdict(host, workload, worst.judgement, reason, fails_closed, tuple(pods))
 
 
 def decided(verdicts: Sequence[Verdict], *, latency: bool = False) -> bool:

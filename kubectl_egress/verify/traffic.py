@@ -63,6 +63,8 @@ class Traffic:
     """What no cluster of the host took, and left."""
     leaks: tuple[str, ...]
     """Everything that went out in clear, in words."""
+    possible_leaks: tuple[str, ...]
+    """What may have, for all that the proxy knows."""
     since_start_count: int
     """Requests under the host's name since the proxy or its metrics began; 0: it exports no `istio_requests_total` of it."""
     buckets: Buckets
@@ -117,6 +119,7 @@ def traffic(host: Host, before: ProxySnapshot, after: ProxySnapshot, expected: E
             *_cluster_leaks(host, start, after),
             *_taken_leaks(host, start, after, expected),
         ),
+        possible_leaks=tuple(_possible_leaks(host, start, after, expected)),
         # Istio rotates its metrics: what was exported before the window is not off.
         since_start_count=_exported(host, after) or _exported(host, start),
         buckets=in_window or buckets_of(host, after),
@@ -197,23 +200,46 @@ def _named_leaks(leaked: Iterable[RequestSeries]) -> Iterator[str]:
 def _address_leaks(host: Host, before: ProxySnapshot, after: ProxySnapshot, expected: Expected) -> Iterator[str]:
     """Connections past every cluster to an address of the host, on the port that is not encrypted.
 
-    Another host at the same address looks the same; a connection that was not made carried nothing.
+    Another host at the same address looks the same.
     """
     own = {
         one.address
         for snapshot in (before, after)
-        for upstream in snapshot.upstreams
-        if upstream.host == host.name or upstream in _taking(host, snapshot)
+        for upstream in _own(host, snapshot)
         for one in upstream.endpoints
         if not expected.nowhere(one.address)
     }
+    for upstream, one, made in _past_all(before, after, expected):
+        if one.address in own:
+            yield f"{_connections(made)} to {shown(one)}, an address of {host.name}, through {upstream.name}"
+
+
+def _possible_leaks(host: Host, before: ProxySnapshot, after: ProxySnapshot, expected: Expected) -> Iterator[str]:
+    """The same of a proxy that has no cluster of the host, as where its entry was deleted: whose they are is not known."""
+    if not [*_own(host, before), *_own(host, after)]:
+        for upstream, one, made in _past_all(before, after, expected):
+            yield f"{_connections(made)} to {shown(one)} through {upstream.name} may be to {host.name}, in clear"
+
+
+def _own(host: Host, snapshot: ProxySnapshot) -> list[Upstream]:
+    taking = _taking(host, snapshot)
+    return [one for one in snapshot.upstreams if one.host == host.name or one in taking]
+
+
+def _past_all(
+    before: ProxySnapshot, after: ProxySnapshot, expected: Expected
+) -> Iterator[tuple[Upstream, Endpoint, int]]:
+    """Connections that no entry took, on the port that is not encrypted: cluster, address, and how many were made.
+
+    One that was not made carried nothing.
+    """
     for upstream in after.upstreams:
         if upstream.name not in _clear(after):
             continue
         for one in _difference(upstream, before):
             made = max(one.requests, one.connections - one.connect_failures)
-            if one.address in own and one.port == CLEAR_PORT and made > 0:
-                yield f"{made} {'connection' if made == 1 else 'connections'} to {shown(one)}, an address of {host.name}, through {upstream.name}"
+            if one.port == CLEAR_PORT and made > 0 and not expected.nowhere(one.address):
+                yield upstream, one, made
 
 
 def _cluster_leaks(host: Host, before: ProxySnapshot, after: ProxySnapshot) -> Iterator[str]:
@@ -238,11 +264,15 @@ def _taken_leaks(host: Host, before: ProxySnapshot, after: ProxySnapshot, expect
         if upstream.host in expected.takers and upstream.port == CLEAR_PORT and upstream.tls is None:
             made = sum(one.connections - one.connect_failures for one in _difference(upstream, before))
             if made > 0:
-                yield f"{made} {'connection' if made == 1 else 'connections'} in clear through cluster {upstream.name}"
+                yield f"{_connections(made)} in clear through cluster {upstream.name}"
 
 
 def _requests(count: int) -> str:
     return f"{count} request{'' if count == 1 else 's'}"
+
+
+def _connections(count: int) -> str:
+    return f"{count} connection{'' if count == 1 else 's'}"
 
 
 def by_code(series: Iterable[RequestSeries]) -> Mapping[str, int]:

@@ -79,6 +79,9 @@ def leak(scene: Scene) -> Callable[[], None]:
 def nameless_leak(scene: Scene) -> Callable[[], None]:
     other = scene.delete("ServiceEntry", OTHER)
     mend = leak(scene)
+    told = scene.egress("verify")
+    assert told.status == 3, told
+    assert ":80 through PassthroughCluster may be to httpbin.org, in clear" in told.out, told
 
     def back() -> None:
         mend()
