@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import subprocess
@@ -25,6 +26,7 @@ LONGEST_FUNCTION = 50
 LONGEST_MODULE = 330
 
 
+@functools.cache
 def tree(module: Path) -> ast.Module:
     return ast.parse((ROOT / module).read_text())
 
@@ -71,6 +73,7 @@ def test_nothing_is_left_to_do_and_no_error_is_caught_unseen(module: Path) -> No
     assert len(broad) == (1 if module.name == "ending.py" else 0)
 
 
+@functools.cache
 def imported(module: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(tree(module)):
