@@ -531,6 +531,7 @@ class Wait(StrEnum):
 
     PROXIES = "proxies"
     NAMED = "named"
+    PAST = "past"
     ROLLOUT = "rollout"
     NO_OLD_PODS = "no-old-pods"
 

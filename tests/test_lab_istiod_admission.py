@@ -120,7 +120,17 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a route for nobody", virtual_service(hosts=[]), "at least one host"),
     ("a route without routes", virtual_service(http=[]), "http, tcp or tls must be provided"),
     ("a route to nowhere", virtual_service(http=[{}]), "must have a route"),
-    ("a route by TLS", virtual_service(tls=[]), "spec.tls"),
+    ("a route by TCP", virtual_service(tcp=[]), "spec.tcp"),
+    ("TLS without a name", virtual_service(tls=[{"match": [], "route": TO_HOST}]), "at least one SNI host"),
+    ("TLS to nowhere", virtual_service(tls=[{"match": [{"sniHosts": ["httpbin.org"]}]}]), "must have a route"),
+    ("TLS of another name", virtual_service(tls=[{"match": [{"sniHosts": ["a.b"]}], "route": TO_HOST}]), "SNI host 'a.b'"),
+    (
+        "TLS to no network",
+        virtual_service(
+            tls=[{"match": [{"sniHosts": ["httpbin.org"], "destinationSubnets": ["x"]}], "route": TO_HOST}]
+        ),
+        "not a valid CIDR",
+    ),
     ("a gateway", virtual_service(gateways=["egress"]), "gateways other than mesh"),
     ("two destinations", virtual_service(http=[{"route": TO_HOST * 2}]), "several destinations"),
     ("a weight", virtual_service(http=[{"route": [{**TO_HOST[0], "weight": 20}]}]), "the weight"),

@@ -117,8 +117,10 @@ def test_the_order_of_a_migration() -> None:
     assert [(str(step.action), step.ref.kind if step.ref else step.wait) for step in steps] == [
         ("create", "ConfigMap"),
         ("create", "DestinationRule"),
-        ("create", "ServiceEntry"),
         ("create", "VirtualService"),
+        ("create", "ServiceEntry"),
+        ("wait", Wait.NAMED),
+        ("update", "VirtualService"),
         ("wait", Wait.PROXIES),
         ("patch", "Deployment"),
         ("wait", "Deployment"),
@@ -294,8 +296,10 @@ def test_the_order_of_an_undo() -> None:
         ("patch", "Deployment"),
         ("wait", "Deployment"),
         ("wait", Wait.NO_OLD_PODS),
-        ("delete", "VirtualService"),
+        ("update", "VirtualService"),
+        ("wait", Wait.PAST),
         ("delete", "ServiceEntry"),
+        ("delete", "VirtualService"),
         ("delete", "DestinationRule"),
         ("delete", "ConfigMap"),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kubectl_egress.apply import knowing, old_pods, waiting, writing
+from kubectl_egress.apply import knowing, old_pods, passing, waiting, writing
 from kubectl_egress.apply.lease import HeldLeases
 from kubectl_egress.apply.observing import observe
 from kubectl_egress.errors import EgressError, RefusedError, UnreachableError
@@ -88,6 +88,8 @@ def _waited(step: Step, plan: Plan, cluster: Cluster, conditions: Conditions) ->
         return waiting.for_proxies(step, plan, cluster, conditions.timeout, conditions.say)
     if step.wait is Wait.NAMED:
         return knowing.for_name(step, plan, cluster, conditions.timeout, conditions.say)
+    if step.wait is Wait.PAST:
+        return passing.for_passing(step, plan, cluster, conditions.timeout, conditions.say)
     if step.wait is Wait.ROLLOUT:
         return waiting.for_rollout(step, plan, cluster, conditions.timeout, conditions.say)
     return old_pods.for_old_pods(step, plan, cluster, conditions.timeout, conditions.say)

@@ -42,6 +42,7 @@ from kubectl_egress.mesh.objects import (
     tls_settings,
     virtual_service,
 )
+from kubectl_egress.mesh.passing import TLS_PROTOCOLS, is_passing, passing, settled
 from kubectl_egress.mesh.registry import served_inside, serving
 from kubectl_egress.mesh.short_names import short_route, short_service
 from kubectl_egress.mesh.sidecar_files import MOUNTS, VOLUMES, needs_files, volume_name, with_files, without_files
@@ -58,6 +59,7 @@ __all__ = [
     "RAW",
     "SUBSET",
     "TLS_PORT",
+    "TLS_PROTOCOLS",
     "VOLUMES",
     "EffectiveRule",
     "adopt",
@@ -80,15 +82,18 @@ __all__ = [
     "guard_name",
     "is_alias_address",
     "is_ours",
+    "is_passing",
     "led_to",
     "named_entry",
     "needs_files",
     "object_name",
     "of_kind",
+    "passing",
     "routes_for",
     "served_inside",
     "service_entry",
     "serving",
+    "settled",
     "short_route",
     "short_service",
     "stands_apart",

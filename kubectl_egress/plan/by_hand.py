@@ -40,6 +40,8 @@ def _commands(
             continue  # its phase matters to the tool alone
         if step.action is Action.WAIT and step.wait is Wait.NO_OLD_PODS:
             yield old_pods(plan, journals, templates, [step.ref.name for step in _dropped_copies(plan) if step.ref])
+        elif step.action is Action.WAIT and step.wait is Wait.PAST:
+            yield Command("give every proxy the time to hear of it", "sleep 10")
         elif step.action is Action.WAIT and step.ref is not None:
             yield _rolled_out(step.ref)
         elif step.action is Action.CREATE and step.ref is not None:

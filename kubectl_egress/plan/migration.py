@@ -35,7 +35,7 @@ from kubectl_egress.plan.mount_steps import as_mounted, files_first
 from kubectl_egress.plan.naming import named_objects
 from kubectl_egress.plan.network_guards import callers_by, guards
 from kubectl_egress.plan.objects import MeshChange, bundle_change, tls_ports, wanted_objects
-from kubectl_egress.plan.patches import patch_between
+from kubectl_egress.plan.passing import knowing_step, mesh_steps
 from kubectl_egress.plan.ports import refuse_two_ports
 from kubectl_egress.scan import is_aside
 
@@ -88,21 +88,22 @@ def plan_migration(
         and (change := _caller(workload, chosen, aliases, survey.config_maps, request, originations)) is not None
     ]
     opened: list[Journal] = []
-    steps: list[Step] = []
+    steps, later = list[Step](), list[Step]()
     # In one order always: of two runs that want the same hosts, one gets them all.
     for host in sorted(request.hosts):
         known = journals.get(host)
         wanted = _wanted(host, survey, sites, aliases[host], originations[host], request)
-        journal, prepared = _prepare(host, survey, known, aliases[host], callers, wanted, request)
+        journal, prepared, settling = _prepare(host, survey, known, aliases[host], callers, wanted, request)
         opened += [journal] if journal else []
         steps += prepared
+        later += settling
     steps = files_first(sorted(steps, key=lambda step: not is_journal(step.after)), callers)
     if opened:
         targets = tuple(sorted({caller.workload for journal in opened for caller in journal.callers}))
         everybody = tuple(sorted(one.ref for one in survey.workloads if one.pods))
         # A short name is for callers to come: then every workload's proxy is to know it.
         short = any(journal.origination.short_name for journal in opened)
-        steps += _change(callers, survey, everybody if short and not targets else targets)
+        steps += _change(callers, survey, everybody if short and not targets else targets, later)
         if targets:
             steps.append(Step(0, Action.VERIFY, None, "prove it from the proxies' own statistics", workloads=targets))
         steps += [closing_step(journal, _lease(request)) for journal in opened]
@@ -136,7 +137,7 @@ def _plan_named(
             )
         changed = named_objects(host, survey)
         if changed or (known is not None and known.phase != "migrated"):
-            journal, prepared = _opened(host, survey, known, changed, (), (), request)
+            journal, prepared, _ = _opened(host, survey, known, changed, (), (), request)
             opened.append(journal)
             steps += prepared
     steps.sort(key=lambda step: not is_journal(step.after))
@@ -235,12 +236,12 @@ def _prepare(
     callers: Sequence[CallerChange],
     objects: Sequence[MeshChange],
     request: MigrationRequest,
-) -> tuple[Journal | None, list[Step]]:
-    """The journal as it is when the migration begins, and the steps up to the mesh objects; None when there is nothing to do."""
+) -> tuple[Journal | None, list[Step], list[Step]]:
+    """The journal as it is when the migration begins, and its mesh steps; None when there is nothing to do."""
     changed = [one for one in objects if one.before != one.after]
     records = tuple(change.records[host] for change in callers if host in change.records)
     if not changed and not records and (known is None or known.phase == "migrated"):
-        return None, []
+        return None, [], []
     return _opened(host, survey, known, changed, aliases, records, request)
 
 
@@ -252,8 +253,8 @@ def _opened(
     aliases: Sequence[str],
     records: tuple[CallerRecord, ...],
     request: MigrationRequest,
-) -> tuple[Journal, list[Step]]:
-    """The journal, the step that writes it, and the steps that write the mesh objects."""
+) -> tuple[Journal, list[Step], list[Step]]:
+    """The journal, the steps that write it and the mesh objects, and those that come once every proxy knows the host."""
     journal = Journal(
         host=host,
         namespace=survey.namespace,
@@ -269,14 +270,8 @@ def _opened(
         named=request.named,
     )
     journal, opening = opening_step(journal, known, survey, _lease(request))
-    steps = [opening] if opening else []
-    for one in changed:
-        if one.before is None:
-            steps.append(Step(0, Action.CREATE, one.ref, one.title, after=one.after))
-        else:
-            patch = patch_between(one.before, one.after)
-            steps.append(Step(0, Action.UPDATE, one.ref, one.title, before=one.before, after=one.after, patch=patch))
-    return journal, steps
+    now, later = mesh_steps(host, survey, changed)
+    return journal, [*([opening] if opening else []), *now], later
 
 
 def _lease(request: MigrationRequest) -> Lease | None:
@@ -292,7 +287,10 @@ def _recorded(body: Body) -> Body:
     return {"metadata": metadata, "spec": body.get("spec") or {}}
 
 
-def _change(callers: Sequence[CallerChange], survey: Survey, targets: tuple[Ref, ...]) -> Iterator[Step]:
+def _change(
+    callers: Sequence[CallerChange], survey: Survey, targets: tuple[Ref, ...], later: Sequence[Step]
+) -> Iterator[Step]:
+    yield from [knowing_step(targets), *later] if later else ()
     title = "every proxy originates TLS for the host, and every istiod knows the objects"
     yield Step(0, Action.WAIT, None, title, wait=Wait.PROXIES, workloads=targets)
     present = set(survey.config_maps)

@@ -153,4 +153,4 @@ def _change(present: Document | None, wanted: Body, title: str) -> MeshChange:
         metadata = wanted["metadata"]
         ref = Ref(wanted["kind"], metadata["namespace"], metadata["name"], wanted["apiVersion"])
         return MeshChange(ref, None, wanted, title)
-    return MeshChange(present.ref, present.body, mesh.adopt(present.body, wanted), title)
+    return MeshChange(present.ref, present.body, mesh.adopt(mesh.settled(present.body), wanted), title)

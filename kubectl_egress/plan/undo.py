@@ -29,6 +29,7 @@ from kubectl_egress.plan.callers import original_of
 from kubectl_egress.plan.callers_undo import CHANGED_SINCE, CallerUndo, undo_caller
 from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import phase_step
+from kubectl_egress.plan.passing import leaving_steps
 from kubectl_egress.plan.patches import patch_between, reverted
 
 
@@ -64,12 +65,12 @@ def plan_undo(
     ]
     steps += _callers(undone, survey)
     callers = tuple(sorted({caller.workload for journal in chosen for caller in journal.callers}))
-    if callers:
-        title = "no pod with an http:// URL is left, terminating ones included"
-        steps.append(Step(0, Action.WAIT, None, title, wait=Wait.NO_OLD_PODS, workloads=callers))
+    steps += [_old_pods_gone(callers)] if callers else []
     findings = [finding for undo in undone for finding in undo.left]
+    leaving = list(leaving_steps([one for one in chosen if staying[one.host] is None], survey, callers))
+    steps += leaving
     for journal in chosen:
-        for record in reversed(journal.mesh if staying[journal.host] is None else ()):
+        for record in _in_order(journal, bool(leaving)) if staying[journal.host] is None else ():
             step, finding = _undo_mesh(record, survey, journal)
             steps += [step] if step else []
             findings += [finding] if finding else []
@@ -190,6 +191,17 @@ def _undo_mesh(record: MeshRecord, survey: Survey, journal: Journal) -> tuple[St
         return None, finding
     title = "as it was before the migration took it over"
     return Step(0, Action.UPDATE, record.ref, title, before=document.body, after=after, patch=patch), finding
+
+
+def _old_pods_gone(callers: tuple[Ref, ...]) -> Step:
+    title = "no pod with an http:// URL is left, terminating ones included"
+    return Step(0, Action.WAIT, None, title, wait=Wait.NO_OLD_PODS, workloads=callers)
+
+
+def _in_order(journal: Journal, entry_first: bool) -> Sequence[MeshRecord]:
+    """Youngest first; `entry_first`: while its route still takes TLS connections past it."""
+    found = journal.mesh[::-1]
+    return sorted(found, key=lambda record: record.ref.kind != "ServiceEntry") if entry_first else found
 
 
 def _refuse_hidden(ref: Ref, survey: Survey) -> None:

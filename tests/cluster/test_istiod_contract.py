@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from kubectl_egress.cluster.proxies import read_snapshots
+from kubectl_egress.cluster.proxies import read_page, read_snapshots
 from kubectl_egress.lab.client import Lab
-from kubectl_egress.mesh import SUBSET, destination_rule, service_entry, virtual_service
+from kubectl_egress.mesh import SUBSET, destination_rule, passing, service_entry, virtual_service
 from kubectl_egress.model import Body, Host, ProxySnapshot, Upstream, VirtualHost
+from kubectl_egress.proxy import listeners
 from kubectl_egress.proxy.routing import route_of
 from tests.cluster.scenes import scene_of
 from tests.scene import Scene, until
@@ -163,6 +164,30 @@ def test_the_three_objects_together(stage: Stage, objects: Callable[..., Body]) 
     assert HOST.name in taken.domains
     endpoints = stage.when(lambda said: bool(named(said)[SUBSET_CLUSTER].endpoints), "an address")
     assert [(one.port, one.hostname) for one in named(endpoints)[SUBSET_CLUSTER].endpoints] == [(443, f"{HOST.name}.")]
+
+
+@pytest.mark.parametrize("past", [True, False])
+def test_a_route_that_takes_tls_connections_past_the_entry(
+    stage: Stage, objects: Callable[..., Body], past: bool
+) -> None:
+    rule, entry, route = ours(stage.scene.namespace)
+    objects(rule)
+    objects(passing(route, entry) if past else route)
+    objects(entry)
+    wanted = (PLAIN,) if past else (SUBSET_CLUSTER,)
+    stage.when(lambda said: (found := routed(said)) is not None and found.clusters == wanted, f"the route is {wanted}")
+    stage.when(lambda said: {PLAIN, SECURE, SUBSET_CLUSTER} <= named(said).keys(), "the clusters are there")
+    [pod] = stage.scene.pods("caller")
+    ref = stage.scene.ref("Pod", pod["metadata"]["name"])
+
+    def taken() -> tuple[bool] | None:
+        page = read_page(stage.scene.cluster, ref, listeners.path(443))
+        assert isinstance(page, str), page
+        # The listener is there in either case, and comes after the clusters.
+        return (listeners.takes(page, HOST),) if HOST.name in page else None
+
+    found_taken = until(taken, "the listener is there", SIDECARS)
+    assert found_taken == (not past,)
 
 
 def test_an_older_rule_without_tls_does_not_reach_the_subset(stage: Stage, objects: Callable[..., Body]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from kubectl_egress.lab.istiod.envoy import (
     BLACK_HOLE,
@@ -18,6 +19,7 @@ from kubectl_egress.lab.istiod.objects import Port, Service
 from kubectl_egress.lab.istiod.telemetry import http_loggers, tcp_loggers
 from kubectl_egress.lab.istiod.visibility import View
 from kubectl_egress.lab.istiod.workload import Identity
+from kubectl_egress.lab.parts import Body
 
 OUTBOUND_PORT = 15001
 WILDCARD = "0.0.0.0"
@@ -33,6 +35,15 @@ class _Chain:
     service: Service
     port: Port
     server_name: str
+    network: str = ""
+    """Takes only what goes to these addresses; empty: whatever the listener gets."""
+    cluster: str = ""
+    """Where a VirtualService takes it; empty: to the service's own."""
+
+    @property
+    def match(self) -> tuple[str, str]:
+        """What tells it from the other chains of its listener."""
+        return self.network, self.server_name
 
 
 def build_listeners(
@@ -62,12 +73,33 @@ def _listening(view: View) -> dict[tuple[str, int], list[_Chain]]:
                 found.setdefault((WILDCARD, port.number), [])
                 continue
             for address in service.addresses or (WILDCARD,):
-                name = service.host if address == WILDCARD and port.tls else ""
-                chains = found.get((address, port.number))
-                if chains == [] or (chains and name in {chain.server_name for chain in chains}):
-                    continue
-                found.setdefault((address, port.number), []).append(_Chain(service, port, name))
+                for chain in _chains(view, service, port, address):
+                    chains = found.get((address, port.number))
+                    if chains == [] or (chains and chain.match in {one.match for one in chains}):
+                        continue
+                    found.setdefault((address, port.number), []).append(chain)
     return found
+
+
+def _chains(view: View, service: Service, port: Port, address: str) -> list[_Chain]:
+    """What VirtualServices say of TLS connections to the service, or else its own chain (networkfilter, tls.go)."""
+    routed = [
+        _Chain(service, port, name, network, _destination(tls, port))
+        for routing in view.routings
+        if port.tls and service.host in routing.hosts
+        for tls in routing.tls
+        for match in tls["match"]
+        if match.get("port", port.number) == port.number
+        for name in match["sniHosts"]
+        for network in match.get("destinationSubnets") or ("",)
+    ]
+    return routed or [_Chain(service, port, service.host if address == WILDCARD and port.tls else "")]
+
+
+def _destination(tls: Body, port: Port) -> str:
+    target = tls["route"][0]["destination"]
+    number = (target.get("port") or {}).get("number", port.number)
+    return cluster_name(target["host"].lower(), number, target.get("subset", ""))
 
 
 def virtual_outbound(view: View, identity: Identity) -> Resource:
@@ -113,9 +145,13 @@ def _tcp_listener(view: View, identity: Identity, address: str, number: int, cha
 
 
 def _chain(chain: _Chain, identity: Identity) -> Resource:
-    match = {"filter_chain_match": {"server_names": [chain.server_name]}} if chain.server_name else {}
-    cluster = cluster_name(chain.service.host, chain.port.number)
-    return {**match, "filters": [_tcp_proxy(cluster, identity, chain.service)]}
+    match: Resource = {"server_names": [chain.server_name]} if chain.server_name else {}
+    if chain.network:
+        network = ip_network(chain.network)
+        match["prefix_ranges"] = [{"address_prefix": str(network.network_address), "prefix_len": network.prefixlen}]
+    cluster = chain.cluster or cluster_name(chain.service.host, chain.port.number)
+    filters = {"filters": [_tcp_proxy(cluster, identity, chain.service)]}
+    return {"filter_chain_match": match, **filters} if match else filters
 
 
 def _tcp_proxy(cluster: str, identity: Identity, service: Service | None) -> Resource:

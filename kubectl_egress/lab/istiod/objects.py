@@ -99,6 +99,7 @@ class Routing:
     hosts: tuple[str, ...]
     export_to: frozenset[str]
     http: tuple[Body, ...]
+    tls: tuple[Body, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,7 @@ def _routing(body: Body) -> Routing:
         hosts=tuple(host.lower() for host in spec["hosts"]),
         export_to=_export_to(spec),
         http=tuple(spec.get("http") or ()),
+        tls=tuple(spec.get("tls") or ()),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ipaddress
+from collections.abc import Iterator, Sequence
 
 from kubectl_egress.lab.istiod.syntax import DURATION, HEADER, LABEL, SUBSET, host_name, port_number
 from kubectl_egress.lab.parts import Body
@@ -22,10 +23,39 @@ def virtual_service(spec: Body) -> Iterator[str]:
         yield "duplicate hosts in virtual service"
     if (spec.get("gateways") or ["mesh"]) != ["mesh"]:
         yield "the lab's istiod does not model gateways other than mesh"
-    if not spec.get("http"):
+    if not (spec.get("http") or spec.get("tls")):
         yield "http, tcp or tls must be provided in virtual service"
     for route in spec.get("http") or ():
         yield from _http_route(route)
+    for route in spec.get("tls") or ():
+        yield from _tls_route(route, [str(host).lower() for host in hosts])
+
+
+def _tls_route(route: Body, hosts: Sequence[str]) -> Iterator[str]:
+    targets = route.get("route") or ()
+    if not targets:
+        yield "TLS route must have a route"
+    if len(targets) > 1:
+        yield "the lab's istiod does not model several destinations of one route"
+    for target in targets:
+        yield from _destination(target)
+    if not route.get("match"):
+        yield "TLS match must have at least one SNI host"
+    for match in route.get("match") or ():
+        if match.get("port") is not None:
+            yield from port_number(match["port"], "match.port")
+        if not match.get("sniHosts"):
+            yield "TLS match must have at least one SNI host"
+        for name in match.get("sniHosts") or ():
+            if str(name).lower() not in hosts:
+                yield f"the lab's istiod does not model SNI host {name!r}, which is not a host of the virtual service"
+        if len(match.get("destinationSubnets") or ("",)) != 1:
+            yield "the lab's istiod does not model several destination subnets"
+        for subnet in match.get("destinationSubnets") or ():
+            try:
+                ipaddress.ip_network(subnet)
+            except ValueError:
+                yield f"{subnet} is not a valid CIDR block"
 
 
 def _http_route(route: Body) -> Iterator[str]:

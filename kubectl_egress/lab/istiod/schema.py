@@ -40,7 +40,12 @@ _ENUMERATIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
 _REQUIRED: Mapping[str, Sequence[str]] = {
     "ServiceEntry": ("hosts", "ports.*.name", "ports.*.number"),
     "DestinationRule": ("host", "subsets.*.name"),
-    "VirtualService": ("http.*.route.*.destination.host",),
+    "VirtualService": (
+        "http.*.route.*.destination.host",
+        "tls.*.match",
+        "tls.*.match.*.sniHosts",
+        "tls.*.route.*.destination.host",
+    ),
     "Sidecar": (),
 }
 _DURATIONS: Mapping[str, Sequence[str]] = {

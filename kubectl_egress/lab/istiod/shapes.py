@@ -48,6 +48,12 @@ _VIRTUAL_SERVICE = {
             "timeout": str,
         }
     ],
+    "tls": [
+        {
+            "match": [{"port": int, "sniHosts": [str], "destinationSubnets": [str]}],
+            "route": [{"destination": {"host": str, "subset": str, "port": _PORT}, "weight": int}],
+        }
+    ],
 }
 _SIDECAR = {
     "workloadSelector": {"labels": {"*": str}},

@@ -1,0 +1,127 @@
+"""The route that takes TLS connections past an entry which comes or goes, and what a sidecar's listeners say of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kubectl_egress import mesh
+from kubectl_egress.errors import UnreachableError
+from kubectl_egress.model import Action, Host, Ref, Wait
+from kubectl_egress.plan import plan_undo
+from kubectl_egress.proxy import listeners
+from tests.build import NAMESPACE
+from tests.test_plan import HTTPBIN, World, curl, migration
+
+ROUTE = Ref("VirtualService", NAMESPACE, mesh.object_name(HTTPBIN))
+ENTRY = Ref("ServiceEntry", NAMESPACE, mesh.object_name(HTTPBIN))
+
+
+def page(*matches: dict[str, Any]) -> str:
+    chains = [{"filter_chain_match": match} for match in matches]
+    return json.dumps({"configs": [{"name": "0.0.0.0_443", "active_state": {"listener": {"filter_chains": chains}}}]})
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("{}", False),
+        (page(), False),
+        (page({}), False),
+        (page({"server_names": ["api.example.com"]}), False),
+        (page({"server_names": ["httpbin.org"]}), True),
+        (
+            page({"server_names": ["httpbin.org"], "prefix_ranges": [{"address_prefix": "0.0.0.0", "prefix_len": 0}]}),
+            True,
+        ),
+        (
+            page(
+                {
+                    "server_names": ["httpbin.org"],
+                    "prefix_ranges": [{"address_prefix": "192.0.2.255", "prefix_len": 32}],
+                }
+            ),
+            False,
+        ),
+    ],
+)
+def test_whether_a_listener_takes_connections_to_a_host(text: str, taken: bool) -> None:
+    assert listeners.takes(text, HTTPBIN) is taken
+
+
+@pytest.mark.parametrize("text", ["", "[]", "not found", '{"configs": [1]}'])
+def test_what_is_no_page_of_listeners(text: str) -> None:
+    with pytest.raises(UnreachableError):
+        listeners.takes(text, HTTPBIN)
+
+
+def test_passing_and_settled_are_each_other_s_way_back() -> None:
+    entry = mesh.service_entry(HTTPBIN, NAMESPACE, tls_ports=[8443])
+    route = mesh.virtual_service(HTTPBIN, NAMESPACE)
+    passing = mesh.passing(route, entry)
+    assert [match["port"] for tls in passing["spec"]["tls"] for match in tls["match"]] == [443, 8443]
+    assert mesh.is_passing(passing)
+    assert not mesh.is_passing(route)
+    assert mesh.settled(route) == route
+    assert mesh.adopt(mesh.settled(passing), route) == route
+
+
+def test_no_alias_is_the_address_that_no_connection_goes_to() -> None:
+    taken: list[str] = []
+    for _ in range(254):
+        taken.append(mesh.alias_address(HTTPBIN, taken))
+    assert mesh.passing(mesh.virtual_service(HTTPBIN, NAMESPACE), mesh.service_entry(HTTPBIN, NAMESPACE))["spec"][
+        "tls"
+    ][0]["match"][0]["destinationSubnets"] == ["192.0.2.255/32"]
+    assert "192.0.2.255" not in taken
+
+
+def kinds_of(steps: Any) -> list[tuple[str, Any]]:
+    return [(str(one.action), one.ref.kind if one.ref else one.wait) for one in steps]
+
+
+def test_a_run_that_ended_before_the_route_was_whole_goes_on_with_it() -> None:
+    world = World(curl())
+    steps = migration(world, HTTPBIN).steps
+    cut = next(number for number, step in enumerate(steps) if step.wait is Wait.NAMED)
+    world.do(steps[:cut])
+    assert mesh.is_passing(world.bodies()[ROUTE])
+    again = migration(world, HTTPBIN).steps
+    assert kinds_of(again)[:4] == [
+        ("wait", Wait.NAMED),
+        ("update", "VirtualService"),
+        ("wait", Wait.PROXIES),
+        ("patch", "Deployment"),
+    ]
+    world.do(again)
+    assert world.bodies()[ROUTE]["spec"] == mesh.virtual_service(HTTPBIN, NAMESPACE)["spec"]
+
+
+def test_an_undo_that_ended_before_the_entry_was_gone_waits_again() -> None:
+    world = World(curl())
+    world.do(migration(world, HTTPBIN).steps)
+    steps = plan_undo(world.survey(), [HTTPBIN]).steps
+    cut = next(number for number, step in enumerate(steps) if step.wait is Wait.PAST)
+    world.do(steps[:cut])
+    left = kinds_of(plan_undo(world.survey(), [HTTPBIN]).steps)
+    assert left[-5:] == [
+        ("wait", Wait.PAST),
+        ("delete", "ServiceEntry"),
+        ("delete", "VirtualService"),
+        ("delete", "DestinationRule"),
+        ("delete", "ConfigMap"),
+    ]
+    assert ("update", "VirtualService") not in left
+
+
+@pytest.mark.parametrize(
+    "host", ["httpbin.org", "*.org"], ids=["its own entry, exported to all", "a wildcard's entry, exported to all"]
+)
+def test_where_another_entry_names_the_host_connections_stay_where_they_are(host: str) -> None:
+    other = mesh.service_entry(Host(host), "elsewhere", "of-others", export_to=["*"])
+    steps = migration(World(curl(), other), HTTPBIN).steps
+    assert Wait.NAMED not in {step.wait for step in steps}
+    written = [step.after for step in steps if step.action is Action.CREATE and step.ref == ROUTE]
+    assert [mesh.is_passing(body or {}) for body in written] == [False]
