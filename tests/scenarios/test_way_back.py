@@ -76,8 +76,8 @@ def test_by_hand_leads_back_through_revisions_and_without_them(house: Lab) -> No
             assert any(f"kubectl {verb} deployment.apps/direct" in line for line in lines), lines
             kinds = [line.split("/")[0].rpartition(" ")[2] for line in lines if line.startswith("kubectl delete")]
             assert [kind.partition(".")[0] for kind in kinds[:3]] == [
-                "virtualservice",
                 "serviceentry",
+                "virtualservice",
                 "destinationrule",
             ]
             after = scene.state()
