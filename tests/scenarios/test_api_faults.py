@@ -299,7 +299,7 @@ UNDOINGS = {
         lambda: always(writes_of("serviceentries"), Fault(status=403, reason="Forbidden", message="no")),
         rf"error: no\n  ask for this permission, .*; {GOES_ON}",
         back=True,
-        mesh=frozenset({"DestinationRule", "ServiceEntry"}),
+        mesh=frozenset({"DestinationRule", "ServiceEntry", "VirtualService"}),
     ),
     "a token that expires in the middle": Undoing(
         lambda: after_patch(lambda _: Fault(status=401, reason="Unauthorized", message="Unauthorized")),

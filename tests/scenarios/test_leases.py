@@ -63,7 +63,7 @@ SLEEPS = {
     "after an entry": Sleep("migrate", write("POST", "serviceentries"), True, "undo"),
     "after the workload": Sleep("migrate", write("PATCH", "deployments"), True, "undo"),
     "after the workload, and it is finished": Sleep("migrate", write("PATCH", "deployments"), True, "migrate"),
-    "an undo before a delete": Sleep("undo", write("DELETE", "virtualservices"), False, "migrate"),
+    "an undo before a delete": Sleep("undo", write("DELETE", "serviceentries"), False, "migrate"),
     "an undo before it ends": Sleep("undo", deletes_journal, False, "migrate"),
     "an undo after the workload": Sleep("undo", write("PATCH", "deployments"), True, "migrate"),
 }
