@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kubectl_egress.lab.network import GATEWAY, Redirect, hardware_address, rules
+from kubectl_egress.lab.families import DUAL_STACK
+from kubectl_egress.lab.network import GATEWAY, IPV4, IPV6, Redirect, hardware_address, in_ipv6, rules
 from kubectl_egress.lab.pods.sandbox import redirect_of
 
 PREFIX = "traffic.sidecar.istio.io/"
@@ -53,8 +54,18 @@ def test_no_range_means_that_only_included_ports_are_redirected() -> None:
     assert redirecting == [["meta", "cmp 06", "payload", "cmp 01bb", "immediate", "redir"]]
 
 
-def test_a_mac_is_local_and_says_the_address() -> None:
+def test_ipv6_has_the_same_rules_with_its_own_loopback_and_its_own_ranges() -> None:
+    ranges = Redirect(exclude_ranges=("10.0.0.0/8", "fd00::/8"), include_ranges=("192.0.2.0/24", "100::/64"))
+    found = [words(rule) for rule in rules(ranges, IPV6)]
+    compared = [word.partition(" ")[2] for rule in found for word in rule if len(word) == len("cmp ") + 32]
+    assert compared == ["0" * 31 + "1", "fd" + "0" * 30, "01" + "0" * 30]
+    assert [rule[-1] for rule in found] == ["immediate", "immediate", "immediate", "redir"]
+    assert len(rules(ranges)) == 4
+
+
+def test_a_mac_is_local_and_says_the_address_in_either_family() -> None:
     assert hardware_address("10.244.0.11") == "02:42:0a:f4:00:0b"
+    assert hardware_address(in_ipv6("10.244.0.11")) == "02:42:0a:f4:00:0b"
 
 
 def pod(annotations: dict[str, str], *, sidecar: bool = True, native: bool = False) -> dict[str, Any]:
@@ -80,6 +91,26 @@ def pod(annotations: dict[str, str], *, sidecar: bool = True, native: bool = Fal
 )
 def test_redirect_of_a_pod(given: dict[str, Any], expected: Redirect | None) -> None:
     assert redirect_of(given, by_mark=False) == expected
+
+
+TWO = ("10.244.0.11", "fd00:10:244::af4:b")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "addresses", "families"),
+    [
+        ({}, TWO[:1], (IPV4,)),
+        ({}, TWO[1:], (IPV6,)),
+        ({}, TWO, (IPV4,)),  # Istio looks at the first address, unless it is told of two families
+        ({DUAL_STACK: "true"}, TWO, (IPV4, IPV6)),
+    ],
+)
+def test_which_families_are_redirected(
+    annotations: dict[str, str], addresses: tuple[str, ...], families: tuple[int, ...]
+) -> None:
+    found = redirect_of(pod(annotations), addresses, by_mark=False)
+    assert found is not None
+    assert found.families == families
 
 
 IN_A_NAMESPACE = """

@@ -121,7 +121,7 @@ def test_hosts_file_has_the_aliases_last_as_the_kubelet_writes_them() -> None:
 
 
 def test_names_are_searched_in_the_pods_own_namespace() -> None:
-    etc = own_etc(POD, "10.244.0.12", "10.244.0.1", "PEM")
+    etc = own_etc(POD, ["10.244.0.12"], "10.244.0.1", "PEM")
     assert (
         "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.244.0.1\n"
         in etc["/etc/resolv.conf"]
@@ -194,7 +194,7 @@ def test_a_status_keeps_the_time_of_a_condition_that_has_not_changed() -> None:
     before = {**POD, "status": old}
     times = []
     for ending in (False, True):
-        status = pod_status(before, "10.244.0.12", "", {"shop": RUNNING}, ending)
+        status = pod_status(before, ["10.244.0.12"], "", {"shop": RUNNING}, ending)
         ready = next(c for c in status["conditions"] if c["type"] == "Ready")
         times.append((ready["status"], ready["lastTransitionTime"] == "2020-01-01T00:00:00Z"))
     assert times == [("True", True), ("False", False)]
@@ -202,7 +202,7 @@ def test_a_status_keeps_the_time_of_a_condition_that_has_not_changed() -> None:
 
 def test_the_state_of_a_container_that_crashes_says_why_it_waits() -> None:
     state = ContainerState("CrashLoopBackOff", "back-off 10s", restarts=1, previous=FAILED)
-    (status,) = pod_status(POD, "", "", {"shop": state}, False)["containerStatuses"]
+    (status,) = pod_status(POD, [], "", {"shop": state}, False)["containerStatuses"]
     assert status["state"] == {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
     assert (status["lastState"]["terminated"]["exitCode"], status["restartCount"]) == (3, 1)
 

@@ -68,14 +68,19 @@ def test_an_answer_without_body_has_no_length_where_http_allows_none() -> None:
         ("nobody.example", "A", RCODE.NXDOMAIN, 0),
         ("httpbin.org.cluster.local", "A", RCODE.NXDOMAIN, 0),
         ("httpbin.org", "AAAA", RCODE.NOERROR, 0),
+        ("both.example", "AAAA", RCODE.NOERROR, 1),
+        ("both.example", "A", RCODE.NOERROR, 1),
+        ("both.example", "TXT", RCODE.NOERROR, 0),
         ("httpbin.org", "A", RCODE.NOERROR, 1),
         ("HTTPBIN.org.", "A", RCODE.NOERROR, 1),
     ],
 )
 def test_dns(name: str, kind: str, code: int, answers: int) -> None:
-    reply = resolve(DNSRecord.question(name, kind), {"httpbin.org": "203.0.113.1"})
+    known = {"httpbin.org": ["203.0.113.1"], "both.example": ["203.0.113.1", "2001:db8::1"]}
+    reply = resolve(DNSRecord.question(name, kind), known)
     assert (reply.header.rcode, len(reply.rr)) == (code, answers)
-    assert all(record.rtype == QTYPE.A and str(record.rdata) == "203.0.113.1" for record in reply.rr)
+    rights = {(QTYPE.A, "203.0.113.1"), (QTYPE.AAAA, "2001:db8::1")}
+    assert all((record.rtype, str(record.rdata)) in rights for record in reply.rr)
 
 
 # ---- a server on this machine's loopback --------------------------------------------------------------------------

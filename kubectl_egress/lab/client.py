@@ -146,7 +146,7 @@ class Lab:
         self.ask("reset")
 
     def requests(self) -> list[dict[str, Any]]:
-        """The last requests: name, port, tls, sni, client, method, path, host, headers, status."""
+        """The last requests: name, address, port, tls, sni, client, method, path, host, headers, status."""
         return list(self.ask("requests"))
 
     def queries(self) -> list[dict[str, str]]:
@@ -165,7 +165,7 @@ class Lab:
         self.ask("certificate", name=name, certificate=certificate, clients=clients)
 
     def resolve(self, name: str, address: str) -> None:
-        """Have DNS give an address for a name; an empty one takes the name away."""
+        """Have DNS give an address for a name, or several with commas between; an empty one takes the name away."""
         self.ask("resolve", name=name, address=address)
 
     # ---- the pods
@@ -209,6 +209,7 @@ def start_lab(
     ports: Sequence[int] = (),
     outbound_mode: str = "ALLOW_ANY",
     users: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
+    ipv6: bool = False,
     stand_in_curl: bool = False,
     quiet: bool = False,
     launch: Launch = launched,
@@ -220,7 +221,7 @@ def start_lab(
     Raises EgressError where this machine cannot have one.
     """
     rules = {name: tuple(each) for name, each in (users or {}).items()}
-    options = Options(tuple(hosts), tuple(ports), outbound_mode, rules, stand_in_curl)
+    options = Options(tuple(hosts), tuple(ports), outbound_mode, rules, ipv6, stand_in_curl)
     with tempfile.TemporaryFile() as log:
         process = launch(["--watch-stdin", "--options", options.to_json()], log if quiet else None)
         ready = _first_line(process, log)

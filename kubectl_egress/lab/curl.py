@@ -47,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("-X", "--request")
     found.add_argument("-A", "--user-agent", default=f"curl/{VERSION}")
     found.add_argument("--cacert", default=CA_BUNDLE)
+    for short, long, family in (("-4", "--ipv4", socket.AF_INET), ("-6", "--ipv6", socket.AF_INET6)):
+        found.add_argument(short, long, dest="family", action="store_const", const=family, default=0)
     found.add_argument("--url", action="append", default=[])
     found.add_argument("urls", nargs="*")
     return found
@@ -59,7 +61,7 @@ def _say(options: argparse.Namespace, text: str) -> None:
 
 def _connect(options: argparse.Namespace, host: str, port: int, limit: float | None) -> socket.socket:
     try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, options.family, socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise TransferError(COULD_NOT_RESOLVE, f"Could not resolve host: {host}") from error
     problem: OSError | None = None

@@ -22,6 +22,8 @@ class Options:
     """The mesh's outboundTrafficPolicy: ALLOW_ANY or REGISTRY_ONLY."""
     users: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
     """Users with fewer rights: name → rules (verb, resource, namespace); the kubeconfig has a context `lab-NAME` for each."""
+    ipv6: bool = False
+    """Whether the outside world has IPv6 too, and pods that ask for it (`families.FAMILIES`)."""
     stand_in_curl: bool = False
     """Use our own curl even where the machine has one."""
 

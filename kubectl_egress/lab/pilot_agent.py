@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     if len(words) != 3 or words[0] != "request":
         print(USAGE, file=sys.stderr)
         return 2
-    connection = http.client.HTTPConnection("127.0.0.1", ADMIN_PORT, timeout=60)
+    connection = http.client.HTTPConnection("localhost", ADMIN_PORT, timeout=60)
     try:
         connection.request(words[1].upper(), "/" + words[2].lstrip("/"))
         answer = connection.getresponse()

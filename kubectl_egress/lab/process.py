@@ -60,10 +60,10 @@ class Lab:
             path = self._directory / name
             path.touch(0o600)
             path.write_bytes(content)
-        self._namespaces = _made_world()
+        self._namespaces = _made_world(ipv6=self._options.ipv6)
         self._world_process = os.fork()
         if self._world_process == 0:
-            leave(lambda: _be_world(self._namespaces, self._directory))
+            leave(lambda: _be_world(self._namespaces, self._directory, ipv6=self._options.ipv6))
 
     async def run(self) -> None:
         """Run until cancelled, with a world that has been started."""
@@ -118,6 +118,7 @@ class Lab:
             certificate=self._authority.cert_pem.bytes().decode(),
             nameserver=str(network.GATEWAY),
             single_user=self._single_user,
+            ipv6=self._options.ipv6,
         )
 
     def _users(self) -> dict[str, User]:
@@ -178,12 +179,12 @@ class Lab:
         return None
 
 
-def _made_world() -> kernel.Namespaces:
+def _made_world(*, ipv6: bool) -> kernel.Namespaces:
     """A network of its own for the world, made by a thread that is gone when this returns."""
 
     def separate() -> kernel.Namespaces:
         kernel.unshare(kernel.CLONE_NEWNET)
-        network.set_up_world()
+        network.set_up_world(ipv6=ipv6)
         whole = kernel.Namespaces.of_this_thread()
         return kernel.Namespaces(whole.net)
 
@@ -191,12 +192,12 @@ def _made_world() -> kernel.Namespaces:
         return threads.submit(separate).result()
 
 
-def _be_world(namespaces: kernel.Namespaces, directory: Path) -> int:
+def _be_world(namespaces: kernel.Namespaces, directory: Path, *, ipv6: bool) -> int:
     with open(os.devnull, "r+b") as nothing:
         for stream in (0, 1):
             os.dup2(nothing.fileno(), stream)
     namespaces.enter()
-    asyncio.run(serve_world(directory))
+    asyncio.run(serve_world(directory, ipv6=ipv6))
     return 0
 
 

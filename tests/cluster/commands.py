@@ -98,12 +98,16 @@ def kwok(programs: Path, kubeconfig: Path) -> Program:
     return Program("kwok", arguments)
 
 
-def istiod(programs: Path, kubeconfig: Path) -> Program:
-    """On the node's own network: the API server calls its webhooks on loopback, proxies reach it at the gateway."""
+def istiod(programs: Path, kubeconfig: Path, *, dual_stack: bool = False) -> Program:
+    """On the node's own network: the API server calls its webhooks on loopback, proxies reach it at the gateway.
+
+    `dual_stack`: at both families' gateways, in a mesh with ISTIO_DUAL_STACK.
+    """
+    gateway = "" if dual_stack else str(GATEWAY)
     arguments = [
         str(programs / "pilot-discovery"), "discovery", f"--kubeconfig={kubeconfig}",
         f"--httpAddr=127.0.0.1:{ISTIOD_HTTP}", f"--httpsAddr=127.0.0.1:{WEBHOOK_PORT}",
-        f"--grpcAddr={GATEWAY}:15010", f"--secureGRPCAddr={GATEWAY}:15012",
+        f"--grpcAddr={gateway}:15010", f"--secureGRPCAddr={gateway}:15012",
         f"--monitoringAddr=127.0.0.1:{MONITORING_PORT}", "--clusterID=Kubernetes", "--domain=cluster.local",
     ]  # fmt: skip
     environment = {
@@ -115,6 +119,7 @@ def istiod(programs: Path, kubeconfig: Path) -> Program:
         "ISTIOD_CUSTOM_HOST": "localhost",
         "INJECTION_WEBHOOK_CONFIG_NAME": "istio-sidecar-injector",
         "VALIDATION_WEBHOOK_CONFIG_NAME": "istio-validator-istio-system",
+        **({"ISTIO_DUAL_STACK": "true"} if dual_stack else {}),
         **STOCK_ENVOY,
     }
     return Program("istiod", arguments, environment)

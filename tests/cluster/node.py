@@ -32,7 +32,7 @@ class ClusterNode(LabNode):
         kind = HostRunner if pod["spec"].get("hostNetwork") else SidecarRunner
         runner = kind(
             pod,
-            self._address(),
+            self._addresses(pod),
             self._machine,
             self._istiod,
             lambda resource, wanted: self._store.get(resource, namespace, wanted),

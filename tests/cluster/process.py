@@ -155,7 +155,8 @@ class RealCluster:
             path = self._directory / name
             path.touch(0o600)
             path.write_bytes(content)
-        command = [sys.executable, "-m", "kubectl_egress.lab.world", str(self._directory)]
+        more = ["--ipv6"] if self._options.ipv6 else []
+        command = [sys.executable, "-m", "kubectl_egress.lab.world", str(self._directory), *more]
         self._start(Program("world", command))
 
         async def there() -> bool:
@@ -163,8 +164,9 @@ class RealCluster:
 
         await self._until(there, "the outside world")
         await self._world.ask({"do": "add", "names": list(self._options.hosts), "ports": list(self._options.ports)})
+        gateways = [str(network.GATEWAY), *([network.GATEWAY_V6] if self._options.ipv6 else ())]
         for name in ISTIOD_NAMES:
-            await self._world.ask({"do": "resolve", "name": name, "address": str(network.GATEWAY)})
+            await self._world.ask({"do": "resolve", "name": name, "address": ",".join(gateways)})
 
     # ---- Kubernetes
 
@@ -196,7 +198,7 @@ class RealCluster:
     async def _start_istio(self, api: Api, objects: list[dict[str, Any]]) -> None:
         await furniture.apply(api, furniture.fitted(objects, self._options.outbound_mode))
         kubeconfig = self._authority.kubeconfig(self._directory / "istiod.json", *ADMIN)
-        self._start(commands.istiod(self._programs.istio, kubeconfig))
+        self._start(commands.istiod(self._programs.istio, kubeconfig, dual_stack=self._options.ipv6))
 
         async def ready() -> bool:
             return await api.ready(f"http://127.0.0.1:{ISTIOD_HTTP}/ready")
@@ -221,6 +223,7 @@ class RealCluster:
             certificate=self._public.cert_pem.bytes().decode(),
             nameserver=str(network.GATEWAY),
             single_user=False,
+            ipv6=self._options.ipv6,
         )
 
     async def _fake_node(self, programs: Path) -> str:
@@ -298,7 +301,7 @@ def run_cluster(directory: Path, options: Options, programs: Programs, *, single
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     # Everything from here on is in the world's network; the listener stays in the machine's.
     kernel.unshare(kernel.CLONE_NEWNET)
-    network.set_up_world()
+    network.set_up_world(ipv6=options.ipv6)
 
     async def until_told() -> None:
         task = asyncio.current_task()

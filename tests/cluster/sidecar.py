@@ -110,7 +110,10 @@ class SidecarRunner(PodRunner):
     async def _is_ready(self, body: Body) -> bool:
         if body["name"] != PROXY or self.sandbox is None:
             return await super()._is_ready(body)
-        return await probes.http_status(self.sandbox.namespaces, "127.0.0.1", READY_PORT, READY_PATH) == 200
+        return (
+            await probes.http_status(self.sandbox.namespaces, probes.loopback(self.address), READY_PORT, READY_PATH)
+            == 200
+        )
 
 
 class HostRunner(PodRunner):
@@ -121,6 +124,7 @@ class HostRunner(PodRunner):
             return kernel.Namespaces(os.open("/proc/thread-self/ns/net", os.O_RDONLY))
 
         self.address = str(network.GATEWAY)
+        self.addresses = (self.address,)
         self._directory.mkdir(parents=True, exist_ok=True)
         self.sandbox = Sandbox(self.address, await kernel.in_a_thread(own), self._directory)
         running = ContainerState(running_since=now(), ready=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kubectl_egress.lab.families import IPV4, IPV6, addresses_of, taken
 from kubectl_egress.lab.istiod.clusters import SYSTEM_CA
-from kubectl_egress.lab.istiod.envoy import Resource, message_of, socket_address, typed
+from kubectl_egress.lab.istiod.envoy import WILDCARD, Resource, addressed, message_of, socket_address, typed
 from kubectl_egress.lab.istiod.workload import workload_of
 from kubectl_egress.lab.parts import Body
 
@@ -16,7 +17,7 @@ HEALTH_PORT = 15021
 METRICS_PORT = 15090
 ISTIO_VERSION = "1.31.0"
 
-_LOOPBACK = "127.0.0.1"
+_LOOPBACK = {IPV4: "127.0.0.1", IPV6: "::1"}
 _ADMIN = "prometheus_stats"
 _SO_MARK = (1, 36)  # level SOL_SOCKET, option SO_MARK (asm-generic/socket.h)
 
@@ -34,9 +35,11 @@ def build_bootstrap(pod: Body, directory: str, *, mark: int | None, ca_file: str
     `directory`: where lds.json and cds.json are; `mark`: SO_MARK of upstream sockets; `ca_file`: the bundle that
     `caCertificates: system` means.
     """
+    families = taken(pod, addresses_of(pod))
+    local = _LOOPBACK[families[0]]
     found: Resource = {
         "node": _node(pod),
-        "admin": {"address": socket_address(_LOOPBACK, ADMIN_PORT)},
+        "admin": {"address": socket_address(local, ADMIN_PORT)},
         "bootstrap_extensions": [_wasm(), _internal_listener()],
         "dynamic_resources": {
             "cds_config": _from_file(directory, "cds.json"),
@@ -44,10 +47,10 @@ def build_bootstrap(pod: Body, directory: str, *, mark: int | None, ca_file: str
         },
         "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
         "static_resources": {
-            "clusters": [_admin_cluster()],
+            "clusters": [_admin_cluster(local)],
             "listeners": [
-                _relay(METRICS_PORT, "/stats/prometheus", "/stats/prometheus"),
-                _relay(HEALTH_PORT, "/healthz/ready", "/ready"),
+                _relay(families, METRICS_PORT, "/stats/prometheus", "/stats/prometheus"),
+                _relay(families, HEALTH_PORT, "/healthz/ready", "/ready"),
             ],
             "secrets": [{"name": SYSTEM_CA, "validation_context": {"trusted_ca": {"filename": ca_file}}}],
         },
@@ -63,12 +66,12 @@ def _node(pod: Body) -> Resource:
     metadata = pod["metadata"]
     name, namespace = metadata["name"], metadata.get("namespace", "default")
     labels: Mapping[str, Any] = metadata.get("labels") or {}
-    address = (pod.get("status") or {}).get("podIP") or _LOOPBACK
+    addresses = addresses_of(pod) or (_LOOPBACK[IPV4],)
     domain = f"{namespace}.svc.cluster.local"
     workload = workload_of(pod)
     owner = f"kubernetes://apis/{workload.api_version}/namespaces/{namespace}/{workload.kind.lower()}s/{workload.name}"
     return {
-        "id": f"sidecar~{address}~{name}.{namespace}~{domain}",
+        "id": f"sidecar~{addresses[0]}~{name}.{namespace}~{domain}",
         "cluster": f"{labels.get('app') or workload.name}.{namespace}",
         "metadata": {
             "NAME": name,
@@ -80,7 +83,7 @@ def _node(pod: Body) -> Resource:
             "CLUSTER_ID": "Kubernetes",
             "MESH_ID": "cluster.local",
             "INTERCEPTION_MODE": "REDIRECT",
-            "INSTANCE_IPS": address,
+            "INSTANCE_IPS": ",".join(addresses),
         },
     }
 
@@ -108,8 +111,8 @@ def _marked(mark: int) -> Resource:
     return {"description": "SO_MARK", "level": level, "name": name, "int_value": mark, "state": "STATE_PREBIND"}
 
 
-def _admin_cluster() -> Resource:
-    endpoint = {"endpoint": {"address": socket_address(_LOOPBACK, ADMIN_PORT)}}
+def _admin_cluster(local: str) -> Resource:
+    endpoint = {"endpoint": {"address": socket_address(local, ADMIN_PORT)}}
     return {
         "name": _ADMIN,
         "type": "STATIC",
@@ -118,7 +121,7 @@ def _admin_cluster() -> Resource:
     }
 
 
-def _relay(port: int, path: str, admin_path: str) -> Resource:
+def _relay(families: Sequence[str], port: int, path: str, admin_path: str) -> Resource:
     """A listener that gives one page of the admin interface to everybody."""
     route = {"match": {"prefix": path}, "route": {"cluster": _ADMIN, "prefix_rewrite": admin_path}}
     manager = typed(
@@ -128,7 +131,7 @@ def _relay(port: int, path: str, admin_path: str) -> Resource:
         route_config={"virtual_hosts": [{"name": "backend", "domains": ["*"], "routes": [route]}]},
         http_filters=[typed("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router")],
     )
-    return {"address": socket_address("0.0.0.0", port), "filter_chains": [{"filters": [manager]}]}
+    return addressed([WILDCARD[family] for family in families], port) | {"filter_chains": [{"filters": [manager]}]}
 
 
 def _internal_listener() -> Resource:

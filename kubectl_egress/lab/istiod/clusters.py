@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from kubectl_egress.lab.families import IPV4, IPV6
 from kubectl_egress.lab.istiod.envoy import (
     BLACK_HOLE,
     CLUSTER_TYPE,
@@ -25,6 +26,8 @@ _CONNECT_TIMEOUT = "10s"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TYPES = {"DNS": "STRICT_DNS", "DNS_ROUND_ROBIN": "LOGICAL_DNS", "STATIC": "STATIC", "NONE": "ORIGINAL_DST"}
 SYSTEM_CA = "file-root:system"
+# pilot/pkg/networking/util, SelectDNSLookupFamily
+_LOOKUPS = {(IPV4,): "V4_ONLY", (IPV6,): "V6_ONLY", (IPV4, IPV6): "ALL"}
 
 
 def build_clusters(view: View) -> tuple[Resource, ...]:
@@ -114,7 +117,7 @@ def _discovery(view: View, service: Service, port: Port, name: str) -> Resource:
         addresses = addresses[:1]
     found: Resource = {"type": kind, "load_assignment": _assignment(name, addresses)}
     if kind != "STATIC":
-        found |= {"dns_lookup_family": "V4_ONLY", "respect_dns_ttl": True, "dns_refresh_rate": "5s"}
+        found |= {"dns_lookup_family": _LOOKUPS[view.families], "respect_dns_ttl": True, "dns_refresh_rate": "5s"}
     return found
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from kubectl_egress.lab.families import IPV4, IPV6
+
 Resource = dict[str, Any]
+
+WILDCARD = {IPV4: "0.0.0.0", IPV6: "::"}
+"""Where a listener for everything listens, by family."""
 
 PASSTHROUGH = "PassthroughCluster"
 BLACK_HOLE = "BlackHoleCluster"
@@ -31,6 +37,12 @@ def message_of(message: str, **fields: Any) -> Resource:
 def socket_address(address: str, port: int) -> Resource:
     """An address that a listener binds or an endpoint has."""
     return {"socket_address": {"address": address, "port_value": port}}
+
+
+def addressed(addresses: Sequence[str], port: int) -> Resource:
+    """Where a listener listens: the first address, and those besides."""
+    more = [{"address": socket_address(address, port)} for address in addresses[1:]]
+    return {"address": socket_address(addresses[0], port)} | ({"additional_addresses": more} if more else {})
 
 
 def cluster_name(host: str, port: int, subset: str = "") -> str:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kubectl_egress.lab.families import VARIABLE, dual_stack
 from kubectl_egress.lab.istiod.bootstrap import HEALTH_PORT, METRICS_PORT
 from kubectl_egress.lab.istiod.workload import PROXY_CONTAINER, canonical_name, canonical_revision, workload_of
 from kubectl_egress.lab.parts import Body, LabRefusal
@@ -182,6 +183,7 @@ def _environment(pod: Body) -> list[dict[str, Any]]:
         "ISTIO_META_OWNER": owner,
         "ISTIO_META_MESH_ID": "cluster.local",
         "TRUST_DOMAIN": "cluster.local",
+        **({VARIABLE: "true"} if dual_stack(pod) else {}),
     }
     return [
         *(

@@ -10,9 +10,10 @@ from kubectl_egress.lab.istiod.envoy import (
     BLACK_HOLE,
     LISTENER_TYPE,
     PASSTHROUGH,
+    WILDCARD,
     Resource,
+    addressed,
     cluster_name,
-    socket_address,
     typed,
 )
 from kubectl_egress.lab.istiod.objects import Port, Service
@@ -22,7 +23,6 @@ from kubectl_egress.lab.istiod.workload import Identity
 from kubectl_egress.lab.parts import Body
 
 OUTBOUND_PORT = 15001
-WILDCARD = "0.0.0.0"
 
 # Envoy refuses a file with more than one route table ("Unexpected RDS resource length").
 TABLE_IN_FILE = "80"
@@ -56,7 +56,7 @@ def build_listeners(
         if chains:
             found.append(_tcp_listener(view, identity, address, number, chains))
         else:
-            found.append(_http_listener(identity, number, _routes_source(by_port[str(number)], routes_path)))
+            found.append(_http_listener(view, identity, number, _routes_source(by_port[str(number)], routes_path)))
     return tuple(found)
 
 
@@ -67,12 +67,13 @@ def _listening(view: View) -> dict[tuple[str, int], list[_Chain]]:
     take the same connections.
     """
     found: dict[tuple[str, int], list[_Chain]] = {}
+    everywhere = WILDCARD[view.families[0]]
     for service in view.services:
         for port in service.ports:
             if port.http:
-                found.setdefault((WILDCARD, port.number), [])
+                found.setdefault((everywhere, port.number), [])
                 continue
-            for address in service.addresses or (WILDCARD,):
+            for address in service.addresses or (everywhere,):
                 for chain in _chains(view, service, port, address):
                     chains = found.get((address, port.number))
                     if chains == [] or (chains and chain.match in {one.match for one in chains}):
@@ -93,7 +94,7 @@ def _chains(view: View, service: Service, port: Port, address: str) -> list[_Cha
         for name in match["sniHosts"]
         for network in match.get("destinationSubnets") or ("",)
     ]
-    return routed or [_Chain(service, port, service.host if address == WILDCARD and port.tls else "")]
+    return routed or [_Chain(service, port, service.host if address in WILDCARD.values() and port.tls else "")]
 
 
 def _destination(tls: Body, port: Port) -> str:
@@ -112,11 +113,10 @@ def virtual_outbound(view: View, identity: Identity) -> Resource:
     return {
         "@type": LISTENER_TYPE,
         "name": "virtualOutbound",
-        "address": socket_address(WILDCARD, OUTBOUND_PORT),
         "use_original_dst": True,
         "traffic_direction": "OUTBOUND",
         "filter_chains": [trap, _otherwise(view, identity, "virtualOutbound-catchall-tcp")],
-    }
+    } | addressed([WILDCARD[family] for family in view.families], OUTBOUND_PORT)
 
 
 def _otherwise(view: View, identity: Identity, name: str) -> Resource:
@@ -124,19 +124,21 @@ def _otherwise(view: View, identity: Identity, name: str) -> Resource:
     return {"name": name, "filters": [_tcp_proxy(cluster, identity, None)]}
 
 
-def _redirected(address: str, number: int) -> Resource:
+def _redirected(view: View, address: str, number: int) -> Resource:
     """A listener that no socket is bound for: connections come to it from virtualOutbound."""
+    everywhere = [WILDCARD[family] for family in view.families]
     return {
         "@type": LISTENER_TYPE,
         "name": f"{address}_{number}",
-        "address": socket_address(address, number),
         "bind_to_port": False,
         "traffic_direction": "OUTBOUND",
-    }
+    } | addressed(everywhere if address == everywhere[0] else [address], number)
 
 
 def _tcp_listener(view: View, identity: Identity, address: str, number: int, chains: list[_Chain]) -> Resource:
-    found: Resource = _redirected(address, number) | {"filter_chains": [_chain(chain, identity) for chain in chains]}
+    found: Resource = _redirected(view, address, number) | {
+        "filter_chains": [_chain(chain, identity) for chain in chains]
+    }
     if all(chain.server_name for chain in chains):
         inspector = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
         found["listener_filters"] = [typed("envoy.filters.listener.tls_inspector", inspector)]
@@ -173,11 +175,12 @@ def _routes_source(table: Resource, path: str) -> Resource:
     return {"rds": {"route_config_name": table["name"], "config_source": source}}
 
 
-def _http_listener(identity: Identity, number: int, routes: Resource) -> Resource:
+def _http_listener(view: View, identity: Identity, number: int, routes: Resource) -> Resource:
+    everywhere = WILDCARD[view.families[0]]
     manager = typed(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix=f"outbound_{WILDCARD}_{number}",
+        stat_prefix=f"outbound_{everywhere}_{number}",
         http_filters=[typed("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router")],
         access_log=http_loggers(identity),
         upgrade_configs=[{"upgrade_type": "websocket"}],
@@ -187,4 +190,4 @@ def _http_listener(identity: Identity, number: int, routes: Resource) -> Resourc
         stream_idle_timeout="0s",
         **routes,
     )
-    return _redirected(WILDCARD, number) | {"filter_chains": [{"filters": [manager]}]}
+    return _redirected(view, everywhere, number) | {"filter_chains": [{"filters": [manager]}]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from kubectl_egress.lab.families import IPV4, addresses_of, taken
 from kubectl_egress.lab.istiod.objects import (
     PRIVATE,
     PUBLIC,
@@ -40,6 +41,8 @@ class View:
     routings: tuple[Routing, ...]
     rules: tuple[Rule, ...]
     allow_any: bool
+    families: tuple[str, ...] = (IPV4,)
+    """Which the proxy takes."""
 
     def rule(self, service: Service) -> Rule | None:
         """The DestinationRule in effect for a service."""
@@ -73,6 +76,7 @@ def view(pod: Body, objects: Sequence[Body], *, root: str, outbound_mode: str) -
         routings=routed,
         rules=rules(objects),
         allow_any=mode != "REGISTRY_ONLY",
+        families=taken(pod, addresses_of(pod)),
     )
 
 

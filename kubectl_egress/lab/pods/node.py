@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from kubectl_egress.lab import kernel
-from kubectl_egress.lab.network import POD_NETWORK
+from kubectl_egress.lab.families import IPV4, IPV6, families_of
+from kubectl_egress.lab.network import POD_NETWORK, in_ipv6
 from kubectl_egress.lab.parts import Body, Istiod, LabRefusal, Store, StoreEvent
 from kubectl_egress.lab.pods import probes
 from kubectl_egress.lab.pods.pod import PodRunner
@@ -118,7 +119,7 @@ class LabNode:
         namespace, name = _key(pod)
         return PodRunner(
             pod,
-            self._address(),
+            self._addresses(pod),
             self._machine,
             self._istiod,
             lambda resource, wanted: self._store.get(resource, namespace, wanted),
@@ -139,13 +140,15 @@ class LabNode:
         if current is not None and current["metadata"]["uid"] == uid:
             self._store.remove("pods", *key)
 
-    def _address(self) -> str:
-        taken = {runner.address for runner in self._runners.values()}
+    def _addresses(self, pod: Body) -> tuple[str, ...]:
+        """Free addresses of the pod's families."""
+        taken = {address for runner in self._runners.values() for address in runner.addresses}
         while True:
             address = str(POD_NETWORK[self._next])
             self._next = self._next + 1 if self._next < POD_NETWORK.num_addresses - 2 else FIRST_POD
-            if address not in taken:
-                return address
+            both = {IPV4: address, IPV6: in_ipv6(address)}
+            if not taken.intersection(both.values()):
+                return tuple(both[family] for family in families_of(pod))
 
     def _runner(self, pod: Body) -> PodRunner:
         uid = self._current.get(_key(pod))
@@ -244,7 +247,7 @@ class LabNode:
             raise ConnectionRefusedError(str(refusal)) from refusal
         if runner.sandbox is None:
             raise ConnectionRefusedError(f"pod {pod['metadata']['name']} does not run yet")
-        return await probes.connect(runner.sandbox.namespaces, "127.0.0.1", port)
+        return await probes.connect(runner.sandbox.namespaces, probes.loopback(runner.address), port)
 
     async def exec(
         self, pod: Body, container: str, command: Sequence[str], *, stdin: bool, tty: bool

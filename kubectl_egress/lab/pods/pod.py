@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kubectl_egress.lab import kernel, network
+from kubectl_egress.lab.families import with_addresses
 from kubectl_egress.lab.parts import Body, Istiod, LabRefusal, ProxyConfiguration
 from kubectl_egress.lab.pods import probes, processes, sidecar
 from kubectl_egress.lab.pods.containers import Container, Prepared
@@ -43,7 +44,7 @@ class PodRunner:
     def __init__(
         self,
         pod: Body,
-        address: str,
+        addresses: Sequence[str],
         machine: Machine,
         istiod: Istiod,
         lookup: Lookup,
@@ -52,7 +53,8 @@ class PodRunner:
     ) -> None:
         """`lookup`: ConfigMaps and Secrets of its namespace; `publish`: takes its status; `known`: what istiod tells it now."""
         self.pod = pod
-        self.address = address
+        self.addresses = tuple(addresses)
+        self.address = self.addresses[0]
         self.sandbox: Sandbox | None = None
         self.containers: dict[str, Container] = {}
         self._machine = machine
@@ -84,7 +86,7 @@ class PodRunner:
         self._say()
         while True:
             try:
-                self.sandbox = await open_sandbox(self.pod, self.address, self._machine)
+                self.sandbox = await open_sandbox(self.pod, self.addresses, self._machine)
                 if self.permitted is not None:
                     await self.sandbox.restrict(self.permitted)
                 self._write_volumes()
@@ -210,7 +212,7 @@ class PodRunner:
     async def _open_root(self, name: str, mounts: tuple[VolumeMount, ...]) -> kernel.Namespaces:
         if self.sandbox is None:
             raise LabRefusal("the pod has ended")
-        etc = own_etc(self.pod, self.address, self._machine.nameserver, self._machine.certificate)
+        etc = own_etc(self.pod, self.addresses, self._machine.nameserver_for(self.address), self._machine.certificate)
         return await open_root(self.sandbox, name, etc, mounts, self._machine)
 
     @property
@@ -223,8 +225,7 @@ class PodRunner:
 
     @property
     def _pod_with_address(self) -> Body:
-        status = {**(self.pod.get("status") or {}), "podIP": self.address}
-        return {**self.pod, "status": status}
+        return with_addresses(self.pod, self.addresses)
 
     def _write_volumes(self) -> None:
         for volume in self.pod["spec"].get("volumes") or ():
@@ -267,7 +268,7 @@ class PodRunner:
             return False
         namespaces = self.sandbox.namespaces
         if body["name"] == PROXY:
-            return await probes.http_status(namespaces, "127.0.0.1", 15000, "/ready") == 200
+            return await probes.http_status(namespaces, probes.loopback(self.address), 15000, "/ready") == 200
         return await probes.ask(body, namespaces, self.address, lambda argv: self._exit_status(body["name"], argv))
 
     async def _exit_status(self, container: str, argv: list[str]) -> int:
@@ -292,7 +293,7 @@ class PodRunner:
         if self.sandbox is None:
             raise LabRefusal("the pod has ended")
         by_mark = self._machine.single_user
-        await self.sandbox.set_redirect(redirect_of(self.pod, by_mark=by_mark) if present else None)
+        await self.sandbox.set_redirect(redirect_of(self.pod, self.addresses, by_mark=by_mark) if present else None)
 
     async def restrict(self) -> None:
         """Let the pod send what it is permitted by now: while it ends, too."""
@@ -320,8 +321,8 @@ class PodRunner:
         return {body["name"]: known.get(body["name"]) or self._fixed.get(body["name"], waiting) for body in bodies}
 
     def _say(self) -> None:
-        address = self.address if self.sandbox is not None or self._ending else ""
-        self._publish(pod_status(self.pod, address, self._started, self._states(), self._ending))
+        addresses = self.addresses if self.sandbox is not None or self._ending else ()
+        self._publish(pod_status(self.pod, addresses, self._started, self._states(), self._ending))
 
     def _refuse(self, message: str) -> None:
         for body in self.pod["spec"]["containers"]:

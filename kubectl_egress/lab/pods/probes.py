@@ -12,6 +12,11 @@ from kubectl_egress.lab.parts import Body
 TIMEOUT = 3.0
 
 
+def loopback(address: str) -> str:
+    """Where programs of a pod with this first address listen for themselves."""
+    return "::1" if ":" in address else "127.0.0.1"
+
+
 async def connect(
     namespaces: kernel.Namespaces, address: str, port: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -33,13 +38,17 @@ async def http_status(namespaces: kernel.Namespaces, address: str, port: int, pa
     except OSError:
         return 0
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {_authority(address, port)}\r\nConnection: close\r\n\r\n".encode())
         line = (await asyncio.wait_for(reader.readline(), TIMEOUT)).split()
         return int(line[1]) if len(line) > 1 and line[1].isdigit() else 0
     except (OSError, TimeoutError):
         return 0
     finally:
         writer.close()
+
+
+def _authority(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _port(container: Body, port: int | str) -> int:

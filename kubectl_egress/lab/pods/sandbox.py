@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubectl_egress.lab import filtering, kernel, network
+from kubectl_egress.lab.families import IPV4, IPV6, families_of, taken
 from kubectl_egress.lab.parts import Body, LabRefusal
 from kubectl_egress.lab.pods.policies import Permission
 from kubectl_egress.lab.pods.root import Root, VolumeMount, build
@@ -16,6 +17,7 @@ from kubectl_egress.lab.pods.root import Root, VolumeMount, build
 PROXY = "istio-proxy"
 REDIRECT_INIT = "istio-init"
 ANNOTATIONS = "traffic.sidecar.istio.io/"
+_FAMILIES = {IPV4: network.IPV4, IPV6: network.IPV6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,16 @@ class Machine:
     nameserver: str
     single_user: bool
     """Whether the lab runs without root, and so has one UID only."""
+    ipv6: bool = False
+
+    def nameserver_for(self, address: str) -> str:
+        """Where a pod with this first address reaches it."""
+        return network.GATEWAY_V6 if ":" in address else self.nameserver
 
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """One pod's place: its address, its namespaces and its directory of the node."""
+    """One pod's place: its first address, its namespaces and its directory of the node."""
 
     address: str
     namespaces: kernel.Namespaces
@@ -79,8 +86,8 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def redirect_of(pod: Body, *, by_mark: bool) -> network.Redirect | None:
-    """What istio-init would set up for this pod; None where nothing is redirected."""
+def redirect_of(pod: Body, addresses: Sequence[str] = (), *, by_mark: bool) -> network.Redirect | None:
+    """What istio-init would set up for this pod with its addresses; None where nothing is redirected."""
     annotations: Mapping[str, str] = pod["metadata"].get("annotations") or {}
     if proxy_of(pod) is None or annotations.get("sidecar.istio.io/interceptionMode") == "NONE":
         return None
@@ -89,6 +96,7 @@ def redirect_of(pod: Body, *, by_mark: bool) -> network.Redirect | None:
         include_ports=_numbers(annotations.get(f"{ANNOTATIONS}includeOutboundPorts", "")),
         exclude_ranges=_words(annotations.get(f"{ANNOTATIONS}excludeOutboundIPRanges", "")),
         include_ranges=_words(annotations.get(f"{ANNOTATIONS}includeOutboundIPRanges", "*")),
+        families=tuple(_FAMILIES[family] for family in taken(pod, addresses)),
         by_mark=by_mark,
     )
 
@@ -98,12 +106,15 @@ def _has_redirect_init(pod: Body) -> bool:
     return any(container.get("name") == REDIRECT_INIT for container in pod["spec"].get("initContainers") or ())
 
 
-async def open_sandbox(pod: Body, address: str, machine: Machine) -> Sandbox:
+async def open_sandbox(pod: Body, addresses: Sequence[str], machine: Machine) -> Sandbox:
     """Make the pod's namespaces and its network; LabRefusal or OSError if that does not go."""
     name = str(pod["metadata"]["name"])
     for field in ("hostNetwork", "hostPID", "hostIPC"):
         if pod["spec"].get(field):
             raise LabRefusal(f"{field}: the lab's pods have namespaces of their own")
+
+    if IPV6 in families_of(pod) and not machine.ipv6:
+        raise LabRefusal("the lab was started without IPv6")
 
     def separate() -> kernel.Namespaces:
         kernel.unshare(kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS)
@@ -114,15 +125,15 @@ async def open_sandbox(pod: Body, address: str, machine: Machine) -> Sandbox:
         return kernel.Namespaces(whole.net, None, whole.uts)
 
     namespaces = await kernel.in_a_thread(separate)
-    cable = f"p{address.replace('.', '')}"[:15]
-    await kernel.within(machine.world, lambda: network.plug_in(cable, address, namespaces.net))
-    await kernel.within(namespaces, lambda: network.configure_pod(address))
-    redirect = redirect_of(pod, by_mark=machine.single_user)
+    cable = f"p{network.hardware_address(addresses[0]).replace(':', '')}"
+    await kernel.within(machine.world, lambda: network.plug_in(cable, addresses[0], namespaces.net))
+    await kernel.within(namespaces, lambda: network.configure_pod(*addresses))
+    redirect = redirect_of(pod, addresses, by_mark=machine.single_user)
     if redirect is not None and not _has_redirect_init(pod):
         await kernel.within(namespaces, lambda: network.add_redirect(redirect))
     directory = machine.directory / "pods" / str(pod["metadata"].get("uid") or name)
     directory.mkdir(parents=True, exist_ok=True)
-    return Sandbox(address, namespaces, directory)
+    return Sandbox(addresses[0], namespaces, directory)
 
 
 async def open_root(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -86,7 +86,9 @@ def phase_of(pod: Body, states: Mapping[str, ContainerState]) -> str:
     return "Running"
 
 
-def pod_status(pod: Body, address: str, started: str, states: Mapping[str, ContainerState], ending: bool) -> Body:
+def pod_status(
+    pod: Body, addresses: Sequence[str], started: str, states: Mapping[str, ContainerState], ending: bool
+) -> Body:
     """The whole status, its conditions with the transition times that they had where nothing changed."""
     spec, uid = pod["spec"], str(pod["metadata"].get("uid", ""))
     inits = list(spec.get("initContainers") or ())
@@ -110,8 +112,8 @@ def pod_status(pod: Body, address: str, started: str, states: Mapping[str, Conta
     return {
         "phase": phase_of(pod, states),
         "hostIP": NODE_ADDRESS,
-        "podIP": address or None,
-        "podIPs": [{"ip": address}] if address else None,
+        "podIP": addresses[0] if addresses else None,
+        "podIPs": [{"ip": address} for address in addresses] or None,
         "startTime": started,
         "conditions": [_with_time(c, pod) for c in conditions],
         "containerStatuses": [_container_status(c, states[c["name"]], uid) for c in spec["containers"]],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kubectl_egress.lab.parts import Body, LabRefusal
@@ -17,7 +17,7 @@ SOURCES = {"configMap": ("configmaps", "name"), "secret": ("secrets", "secretNam
 TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
-def hosts_file(pod: Body, address: str) -> str:
+def hosts_file(pod: Body, *addresses: str) -> str:
     """/etc/hosts as the kubelet writes it (pkg/kubelet/kubelet_pods.go, managedHostsFileContent)."""
     name = pod["metadata"]["name"]
     lines = [
@@ -28,7 +28,7 @@ def hosts_file(pod: Body, address: str) -> str:
         "fe00::0\tip6-mcastprefix",
         "fe00::1\tip6-allnodes",
         "fe00::2\tip6-allrouters",
-        f"{address}\t{name}",
+        *(f"{address}\t{name}" for address in addresses),
     ]
     aliases = pod.get("spec", {}).get("hostAliases") or ()
     if aliases:
@@ -37,11 +37,11 @@ def hosts_file(pod: Body, address: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def own_etc(pod: Body, address: str, nameserver: str, certificate: str) -> dict[str, str]:
+def own_etc(pod: Body, addresses: Sequence[str], nameserver: str, certificate: str) -> dict[str, str]:
     """The files in /etc that are a pod's own, by path."""
     namespace = pod["metadata"]["namespace"]
     return {
-        "/etc/hosts": hosts_file(pod, address),
+        "/etc/hosts": hosts_file(pod, *addresses),
         "/etc/hostname": f"{pod['metadata']['name']}\n",
         "/etc/resolv.conf": (
             f"search {namespace}.svc.cluster.local svc.cluster.local cluster.local\n"

@@ -25,10 +25,11 @@ PORTS = (80, 443)
 class World:
     """Answers the lab process."""
 
-    def __init__(self, authority: trustme.CA) -> None:
+    def __init__(self, authority: trustme.CA, *, ipv6: bool = False) -> None:
         self.ledger = Ledger()
-        self.servers = Servers(authority, self.ledger)
-        self.names: dict[str, str] = {}
+        self.servers = Servers(authority, self.ledger, ipv6=ipv6)
+        self.ipv6 = ipv6
+        self.names: dict[str, tuple[str, ...]] = {}
         """What DNS knows: the servers, and istiod."""
 
     async def answer(self, question: Mapping[str, Any]) -> Any:
@@ -40,9 +41,11 @@ class World:
         for name in question["names"]:
             if name not in self.servers.addresses:
                 address = self._free_address()
-                await kernel.in_a_thread(partial(network.add_world_address, address))
-                self.servers.add(name, address, Certificate(question.get("certificate", "good")))
-                self.names[name] = address
+                more = (network.in_ipv6(address, network.OUTSIDE_V6),) if self.ipv6 else ()
+                for one in (address, *more):
+                    await kernel.in_a_thread(partial(network.add_world_address, one))
+                self.servers.add(name, address, Certificate(question.get("certificate", "good")), more)
+                self.names[name] = (address, *more)
         return self.servers.addresses
 
     def _free_address(self) -> str:
@@ -54,7 +57,7 @@ class World:
 
     async def _do_resolve(self, question: Mapping[str, Any]) -> None:
         if question["address"]:
-            self.names[question["name"]] = question["address"]
+            self.names[question["name"]] = tuple(question["address"].split(","))
         else:
             self.names.pop(question["name"], None)
 
@@ -71,17 +74,16 @@ class World:
         self.ledger.reset()
 
 
-async def main(directory: Path) -> None:
+async def main(directory: Path, *, ipv6: bool) -> None:
     """Serve until killed; the control socket is there when DNS answers."""
     authority = trustme.CA.from_pem((directory / "ca.pem").read_bytes(), (directory / "ca.key").read_bytes())
-    world = World(authority)
+    world = World(authority, ipv6=ipv6)
     loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(
-        lambda: NameServer(world.names, world.ledger), local_addr=(str(network.GATEWAY), 53)
-    )
+    for address in (str(network.GATEWAY), *([network.GATEWAY_V6] if ipv6 else ())):
+        await loop.create_datagram_endpoint(lambda: NameServer(world.names, world.ledger), local_addr=(address, 53))
     async with await wire.serve(directory / "world.sock", world.answer) as server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), ipv6="--ipv6" in sys.argv[2:]))

@@ -23,19 +23,25 @@ PLAIN_TO_HTTPS = b"The plain HTTP request was sent to HTTPS port\n"
 class Servers:
     """All names on all ports; which one a connection means is told by the address that it came to."""
 
-    def __init__(self, authority: trustme.CA, ledger: Ledger) -> None:
+    def __init__(self, authority: trustme.CA, ledger: Ledger, *, ipv6: bool = False) -> None:
         self.ledger = ledger
         self.addresses: dict[str, str] = {}
         """By name."""
+        self._names: dict[str, str] = {}
+        """By address, of whichever family."""
+        self._families = (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,)
         self._authority = authority
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._connections: dict[asyncio.StreamWriter, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: set[int] = set()
 
-    def add(self, name: str, address: str, certificate: Certificate = Certificate.GOOD) -> None:
-        """One more name at its address."""
+    def add(
+        self, name: str, address: str, certificate: Certificate = Certificate.GOOD, more: Sequence[str] = ()
+    ) -> None:
+        """One more name at its address, and at those of IPv6."""
         self.addresses[name] = address
+        self._names.update(dict.fromkeys((address, *more), name))
         self.show(name, certificate)
 
     def show(self, name: str, certificate: Certificate, clients: str = "") -> None:
@@ -50,9 +56,10 @@ class Servers:
         for port in ports:
             if port not in self._listening:
                 self._listening.add(port)
-                listener = socket.create_server(("", port), backlog=1024)
-                listener.setblocking(False)
-                self._spawn(self._accept(listener, port))
+                for family in self._families:
+                    listener = socket.create_server(("", port), family=family, backlog=1024)
+                    listener.setblocking(False)
+                    self._spawn(self._accept(listener, port))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -68,7 +75,7 @@ class Servers:
     async def _serve(self, connection: socket.socket, port: int) -> None:
         connection.setblocking(False)
         address = connection.getsockname()[0]
-        name = next((name for name, own in self.addresses.items() if own == address), address)
+        name = self._names.get(address, address)
         try:
             first = await _peek(connection)
             if not first:
@@ -128,6 +135,7 @@ class Servers:
         status, body = (400, PLAIN_TO_HTTPS) if misplaced else answer(request, "http" if sni is None else "https", name)
         keep = request.keep_alive and not misplaced
         record = {
+            "address": writer.get_extra_info("sockname")[0],
             "method": request.method,
             "path": request.target,
             "host": request.header("host"),
