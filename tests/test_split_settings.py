@@ -152,6 +152,16 @@ def test_a_setting_that_another_container_reads_for_something_else_stays(other: 
     assert {site.rewritable for site in sites if site.host.name == HOST and site.url.encrypted} == {changed}
 
 
+@pytest.mark.parametrize(("url", "changed"), [("https://$(API_HOST)/x", False), ("https://shop/x", True)])
+def test_a_setting_that_a_string_means_before_its_name_gets_another_value_stays(url: str, changed: bool) -> None:
+    settings = config_map("g", {"API_SCHEME": "https", "API_HOST": f"{HOST}:443"})
+    source = [{"configMapRef": {"name": "g"}}]
+    replaced = {"API_SCHEME": "http", "API_URL": url, "API_HOST": "other.example.com"}
+    pod = [container("one", envFrom=source), container("two", env=replaced, envFrom=source)]
+    sites = scan(document(deployment(containers=pod)), config_maps(settings))
+    assert {site.rewritable for site in sites if site.object.name == "g"} == {changed}
+
+
 def test_a_later_entry_wins_and_a_secret_hides() -> None:
     main = container(
         env=[

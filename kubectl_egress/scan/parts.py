@@ -115,11 +115,23 @@ def why_not(call: SplitCall, reading: Reading, all_of_them: Sequence[Reading]) -
     if words & OWN_WORDS or words <= reading.names or call.subject.replace(" ", "") in reading.names:
         return "perhaps of its own address"
     for _, setting, _ in call.parts:
-        if any(one.uses.get(setting.place, frozenset()) - {call.url.host} for one in all_of_them):
+        if any(
+            one.uses.get(setting.place, frozenset()) - {call.url.host} or _reads_what_it_replaces(setting, one)
+            for one in all_of_them
+        ):
             return "which others read as well"
     if any(_used_otherwise(call, role, setting, reading) for role, setting, _ in call.parts if not setting.inside):
         return "which are put together with something else"
     return ""
+
+
+def _reads_what_it_replaces(setting: Setting, one: Reading) -> bool:
+    """Whether a container gets the setting in bulk, refers to it, and gives its name to another value of its own.
+
+    What refers to it may stand before the other value, and then means this one.
+    """
+    bulk = {(source.get("configMapRef") or {}).get("name") for source in one.container.get("envFrom") or ()}
+    return setting.place not in one.uses and setting.object.name in bulk and setting.name in one.references
 
 
 def _used_otherwise(call: SplitCall, role: str, setting: Setting, reading: Reading) -> bool:
