@@ -107,8 +107,5 @@ def test_another_port_is_led_to_and_the_server_hears_what_it_heard_before(scene:
     # Istio 1.18 has no native sidecars: a pod's first requests are refused there, whatever they call.
     for recorder in callers.values() if os.environ.get("ISTIO") != "1.18" else ():
         recorder.settled()
-        lost = [request for request in recorder.requests() if not request.served]
-        # A handshake that is under way when the listener of its port comes or goes, now and then: as with 443.
-        assert len(lost) <= 1, lost
-        assert {request.exit_status for request in lost} <= {35}
+        assert [request for request in recorder.requests() if not request.served] == []
     assert scene.counters().in_clear == 0
