@@ -28,6 +28,8 @@ class Server:
     def __init__(self, lease: Lease | None = OURS) -> None:
         self.body: dict[str, Any] | None = dict(to_config_map(JOURNAL, lease))
         self.away = False
+        self.moving = 0
+        """How often the object moves while a patch is on its way."""
         self.patches = 0
 
     def write(self, lease: Lease | None) -> None:
@@ -42,6 +44,9 @@ class Server:
 
     def patch(self, ref: Ref, operations: Sequence[PatchOperation]) -> Body:
         self.patches += 1
+        if self.moving:
+            self.moving -= 1
+            raise ConflictError("the object has been modified", status=409)
         test, change = operations
         if self.get(ref)["data"].get(LEASE_KEY) != test.value:
             raise InvalidError("test failed", status=422)
@@ -219,6 +224,16 @@ def test_a_renewal_whose_answer_was_lost_is_no_loss(clock: Clock) -> None:
     run.before(WRITE)
     run.release()
     assert server.lease is None
+
+
+def test_a_renewal_that_meets_a_conflict_is_sent_again_at_once(clock: Clock) -> None:
+    server = Server()
+    run = held(server)
+    server.moving = 1
+    clock.now += 3600
+    run.before(WRITE)
+    assert server.patches == 2
+    run.release()
 
 
 @pytest.mark.parametrize("happens", [taken_over, gives_back])
