@@ -175,7 +175,7 @@ def test_killed_at_every_write(namespaces: list[Killed]) -> None:
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         done = sum(pool.map(work, namespaces))
-    assert done == 2 * sum(len(list(points(verb))) for verb in WRITES) == 38
+    assert done == 2 * sum(len(list(points(verb))) for verb in WRITES) == 46
     for killed in namespaces:
         counters = killed.scene.counters()
         assert counters.in_clear == 0, counters
