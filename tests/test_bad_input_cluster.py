@@ -218,7 +218,7 @@ def test_who_may_not_write_is_told_so_by_an_undo_too(calling: Scene) -> None:
     assert calling.egress("migrate", HOST, "-y").status == 0
     before = calling.versions()
     what, remedy = refused(calling, "undo", HOST, "-y", "--context", "lab-half")
-    assert what.startswith("error: nothing was changed: may not patch deployments.apps, delete virtualservices")
+    assert what.startswith("error: nothing was changed: may not patch deployments.apps, patch virtualservices")
     assert "kubectl auth can-i patch deployments.apps" in remedy
     assert calling.versions() == before
 

@@ -88,10 +88,10 @@ def test_ctrl_c_in_a_wait_says_what_was_done_and_the_ways_on_and_back(
     before = scene.state()
     scene.lab.set_configuration_delay(late)
     shown = interrupted(scene, "waiting for 1 of 1 proxies" if late else "caller patched")
-    steps = 4 if late else 6
+    steps = 4 if late else 8
     where = f"{HOST} -n {scene.namespace}"
     assert shown.endswith(
-        f"Interrupted after {steps} of 9 steps. What was done stays as it is.\n"
+        f"Interrupted after {steps} of 11 steps. What was done stays as it is.\n"
         f"  go on:    kubectl egress migrate {where}\n"
         f"  go back:  kubectl egress undo {where}\n"
     )
@@ -138,7 +138,7 @@ def test_ctrl_c_in_an_undo_says_the_way_on(scene: Scene) -> None:
     run = typed(scene, "undo", HOST, answers=[(PROMPT, "y\n"), ("caller patched", INTERRUPT)])
     assert run.status == 130
     assert run.out.endswith(
-        "Interrupted after 2 of 8 steps. What was done stays as it is.\n"
+        "Interrupted after 2 of 10 steps. What was done stays as it is.\n"
         f"  go on:    kubectl egress undo {HOST} -n {scene.namespace}\n"
     )
     undo(scene)
@@ -172,13 +172,13 @@ def test_ctrl_c_while_the_proxies_are_watched_and_while_old_pods_take_their_time
     run = typed(scene, "migrate", host, "--window", "30s", answers=waits)
     assert run.status == 130
     assert run.out.endswith(
-        "Interrupted after 7 of 9 steps. What was done stays as it is.\n"
+        "Interrupted after 9 of 11 steps. What was done stays as it is.\n"
         f"  go on:    kubectl egress migrate {where}\n  go back:  kubectl egress undo {where}\n"
     )
     run = typed(scene, "undo", host, answers=[(PROMPT, "y\n"), ("waiting for 1 old pod", INTERRUPT)])
     assert run.status == 130
     assert run.out.endswith(
-        f"Interrupted after 3 of 8 steps. What was done stays as it is.\n  go on:    kubectl egress undo {where}\n"
+        f"Interrupted after 3 of 10 steps. What was done stays as it is.\n  go on:    kubectl egress undo {where}\n"
     )
     assert scene.egress("undo", host, "-y").status == 0
     assert scene.counters().in_clear == 0

@@ -88,6 +88,7 @@ OURS = ("serviceentries", "destinationrules", "virtualservices")
 WRITES: Sequence[Rule] = (
     *(("", "configmaps", verb) for verb in ("create", "patch", "delete")),
     *((MESH, kind, verb) for kind in OURS for verb in ("get", "create", "delete")),
+    (MESH, "virtualservices", "patch"),
     *(("apps", "deployments", verb) for verb in ("get", "patch")),
 )
 """Each of which a migration of a Deployment and a ConfigMap cannot do without."""

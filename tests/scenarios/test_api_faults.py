@@ -482,7 +482,7 @@ def ctrl_c_while_the_server_is_busy(scene: Scene, proxy: FaultProxy) -> None:
     assert ended.status == 130, ended
     where = f"{HOST} -n {scene.namespace}"
     assert ended.err.endswith(
-        "\nInterrupted after 5 of 9 steps. What was done stays as it is.\n"
+        "\nInterrupted after 7 of 11 steps. What was done stays as it is.\n"
         f"  go on:    kubectl egress migrate {where}\n  go back:  kubectl egress undo {where}\n"
     )
     proxy.rule(scene.namespace, None)
