@@ -16,8 +16,10 @@ from kubectl_egress.apply import (
     InterruptedMigrationError,
     NotProvenError,
     carry_out,
+    knowing,
     migrate,
     old_pods,
+    passing,
     transaction,
     waiting,
 )
@@ -113,6 +115,15 @@ class Interrupted:
         return (ref.kind, ref.namespace, ref.name) == (kind, metadata["namespace"], metadata["name"])
 
 
+WAITS = (
+    (knowing, "for_name"),
+    (waiting, "for_proxies"),
+    (waiting, "for_rollout"),
+    (old_pods, "for_old_pods"),
+    (passing, "for_passing"),
+)
+
+
 @pytest.fixture
 def every_wait_is_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait(step: Step, _: Plan, cluster: Interrupted, *__: Any) -> Outcome:
@@ -124,7 +135,7 @@ def every_wait_is_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
             raise NotProvenError([Verdict(HTTPBIN, step.workloads[0], Judgement.FAILING, "", True, ())])
         return outcome
 
-    for module, name in ((waiting, "for_proxies"), (waiting, "for_rollout"), (old_pods, "for_old_pods")):
+    for module, name in WAITS:
         monkeypatch.setattr(module, name, wait)
     monkeypatch.setattr(RUN, "_verified", verify)
     monkeypatch.setattr(transaction, "survey", lambda cluster, **_: cluster.world.survey())

@@ -246,7 +246,7 @@ def in_clear(world: World) -> set[tuple[Ref, str]]:
 
 
 # What a migration may take out of a text: the s of a scheme, a final dot, the port.
-CALLED = re.compile(r"(https?|wss?)://([^\s/:]*?)\.?(:8?443)?(?=/)", re.IGNORECASE)
+CALLED = re.compile(r"(https?|wss?)://([^\s/:]*?)\.?(:8?443)?(?=/|\Z)", re.IGNORECASE)
 
 
 # And of settings that say a call together: in a string of their own, or behind their name in a file.

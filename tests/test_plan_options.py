@@ -40,7 +40,9 @@ def shop(**template: Any) -> dict[str, Any]:
 
 
 def made(plan: Plan, kind: str) -> Any:
-    return next(step.after for step in plan.steps if step.ref and step.ref.kind == kind and step.after)
+    """The first object of the kind as the plan leaves it."""
+    found = [step for step in plan.steps if step.ref and step.ref.kind == kind and step.after]
+    return [step.after for step in found if step.ref == found[0].ref][-1]
 
 
 # ---- route and rule -------------------------------------------------------------------------------------------------
@@ -253,22 +255,23 @@ def test_a_short_name_is_a_service_without_pods_and_a_route() -> None:
     assert rule["rewrite"] == {"authority": "httpbin.org"}
     assert rule["route"][0]["destination"]["subset"] == mesh.SUBSET
     kinds = [step.ref.kind for step in plan.steps if step.ref and step.action is Action.CREATE]
-    assert kinds == ["ConfigMap", "DestinationRule", "ServiceEntry", "VirtualService", "Service", "VirtualService"]
+    assert kinds == ["ConfigMap", "DestinationRule", "VirtualService", "ServiceEntry", "Service", "VirtualService"]
 
 
 def test_a_short_name_needs_no_caller_and_is_undone() -> None:
     idle = deployment("shop")
     plan = planned(idle, origination={"short_name": "foo"})
     assert [step.action for step in plan.steps if step.action in (Action.PATCH, Action.VERIFY)] == []
-    written = [step.after for step in plan.steps if step.ref and step.ref.kind != "ConfigMap" and step.after]
+    last = {step.ref: step.after for step in plan.steps if step.ref and step.ref.kind != "ConfigMap" and step.after}
+    written = list(last.values())
     journal = document(to_config_map(from_config_map(plan.steps[-1].after or {})))
     survey, sites = survey_of(idle, objects=[document(one) for one in written], journals=(journal,))
     assert plan_migration(survey, sites, (), MigrationRequest((HOST,))).steps == ()
     undone = [step.ref.name for step in plan_undo(survey, [HOST]).steps if step.action is Action.DELETE and step.ref]
     assert undone == [
+        "egress-httpbin.org",
         "egress-foo",
         "foo",
-        "egress-httpbin.org",
         "egress-httpbin.org",
         "egress-httpbin.org",
         journal.ref.name,

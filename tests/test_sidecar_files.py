@@ -16,7 +16,7 @@ from kubectl_egress.errors import EgressError, UnreachableError
 from kubectl_egress.findings import check
 from kubectl_egress.journal import from_config_map, to_config_map
 from kubectl_egress.mesh import MOUNTS, VOLUMES, volume_name, with_files, without_files
-from kubectl_egress.model import AS_BEFORE, Action, Body, Host, Origination, Plan, Step, Wait
+from kubectl_egress.model import AS_BEFORE, Action, Body, Host, Origination, Plan, Ref, Step, Wait
 from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
 from kubectl_egress.proxy.secrets import awaited
 from kubectl_egress.report.plan import plan_objects, plan_question
@@ -147,8 +147,10 @@ def test_the_files_come_first_in_a_rollout_of_their_own() -> None:
         "patch Deployment",
         "wait rollout",
         "create DestinationRule",
-        "create ServiceEntry",
         "create VirtualService",
+        "create ServiceEntry",
+        "wait named",
+        "update VirtualService",
         "wait proxies",
         "patch Deployment",
         "wait rollout",
@@ -187,18 +189,18 @@ def test_a_cron_job_has_no_rollout_to_wait_for() -> None:
 def done(plan: Plan, *bodies: Body) -> tuple[dict[str, Body], list[Body], list[Body]]:
     """Workloads by name, mesh objects with the CAs, and journals, after the steps of a plan."""
     workloads = {one["metadata"]["name"]: one for one in bodies}
-    objects: list[Body] = []
+    objects: dict[Ref, Body] = {}
     journals: dict[str, Body] = {}
     for step in plan.steps:
         if step.after is None:
             continue
         if "journal.json" in (step.after.get("data") or {}):
             journals[step.after["metadata"]["name"]] = to_config_map(from_config_map(step.after))
-        elif step.action is Action.CREATE:
-            objects.append(step.after)
+        elif step.ref is not None and step.action in (Action.CREATE, Action.UPDATE):
+            objects[step.ref] = step.after
         elif step.action is Action.PATCH:
             workloads[step.after["metadata"]["name"]] = step.after
-    return workloads, objects, list(journals.values())
+    return workloads, list(objects.values()), list(journals.values())
 
 
 def test_it_is_done_once_and_taken_back_host_by_host() -> None:
@@ -219,7 +221,7 @@ def test_it_is_done_once_and_taken_back_host_by_host() -> None:
     left = half["spec"]["template"]["metadata"]["annotations"]
     assert list(json.loads(left[VOLUMES])) == [volume_name(OTHER)]
     gone = [step.ref.kind for step in first.steps if step.action is Action.DELETE and step.ref]
-    assert gone == ["VirtualService", "ServiceEntry", "DestinationRule", "ConfigMap", "ConfigMap"]
+    assert gone == ["ServiceEntry", "VirtualService", "DestinationRule", "ConfigMap", "ConfigMap"]
 
     whole = plan_undo(survey, [HOST, OTHER])
     back = next(step.after for step in whole.steps if step.action is Action.PATCH) or {}
