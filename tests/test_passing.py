@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import time
+from typing import Any, cast
 
 import pytest
 
 from kubectl_egress import mesh
+from kubectl_egress.apply import passing as waiting_past
+from kubectl_egress.cluster import Cluster
 from kubectl_egress.errors import UnreachableError
-from kubectl_egress.model import Action, Host, Ref, Wait
+from kubectl_egress.model import Action, Host, Outcome, ProxyUnread, Ref, Wait
 from kubectl_egress.plan import plan_undo
 from kubectl_egress.proxy import listeners
+from tests import build
 from tests.build import NAMESPACE
 from tests.test_plan import HTTPBIN, World, curl, migration
 
@@ -62,10 +66,18 @@ def test_passing_and_settled_are_each_other_s_way_back() -> None:
     route = mesh.virtual_service(HTTPBIN, NAMESPACE)
     passing = mesh.passing(route, entry)
     assert [match["port"] for tls in passing["spec"]["tls"] for match in tls["match"]] == [443, 8443]
+    assert passing["spec"]["http"] == route["spec"]["http"], "whoever still says http:// is not led elsewhere"
+    before = mesh.before_entry(route, entry)
+    assert (before["spec"].keys() - {"tls"}, before["spec"]["tls"]) == (
+        route["spec"].keys() - {"http"},
+        passing["spec"]["tls"],
+    )
     assert mesh.is_passing(passing)
+    assert mesh.is_passing(before)
     assert not mesh.is_passing(route)
     assert mesh.settled(route) == route
-    assert mesh.adopt(mesh.settled(passing), route) == route
+    assert mesh.settled(passing) == route
+    assert mesh.adopt(mesh.settled(before), route) == route
 
 
 def test_no_alias_is_the_address_that_no_connection_goes_to() -> None:
@@ -125,3 +137,67 @@ def test_where_another_entry_names_the_host_connections_stay_where_they_are(host
     assert Wait.NAMED not in {step.wait for step in steps}
     written = [step.after for step in steps if step.action is Action.CREATE and step.ref == ROUTE]
     assert [mesh.is_passing(body or {}) for body in written] == [False]
+
+
+# ---- the wait before an entry is deleted ----------------------------------------------------------------------------
+
+
+class Sidecars:
+    """What each pod's sidecar says of its listeners, look by look; the last for ever."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pods: dict[str, list[str | ProxyUnread]]) -> None:
+        self.asked: list[str] = []
+        self.now = 0.0
+        owner = Ref("Deployment", NAMESPACE, "curl")
+        bodies = [build.pod(name) for name in pods]
+        for body in bodies:
+            if not pods[body["metadata"]["name"]]:
+                body["spec"]["containers"] = body["spec"]["containers"][:-1]
+
+        def page(_: object, pod: Ref, path: str) -> str | ProxyUnread:
+            assert path == listeners.path(443)
+            self.asked.append(pod.name)
+            said = pods[pod.name]
+            return said.pop(0) if len(said) > 1 else said[0]
+
+        def sleep(seconds: float) -> None:
+            self.now += seconds
+
+        monkeypatch.setattr(waiting_past, "pods_of", lambda *_: {owner: bodies})
+        monkeypatch.setattr(waiting_past, "read_page", page)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "sleep", sleep)
+
+    def awaited(self) -> Outcome:
+        world = World(curl())
+        world.do(migration(world, HTTPBIN).steps)
+        plan = plan_undo(world.survey(), [HTTPBIN])
+        [step] = [one for one in plan.steps if one.wait is Wait.PAST]
+        return waiting_past.for_passing(step, plan, cast("Cluster", None), 300.0, lambda _: None)
+
+
+TAKES = page({"server_names": ["httpbin.org"]})
+PAST = page({"server_names": ["httpbin.org"], "prefix_ranges": [{"address_prefix": "192.0.2.255", "prefix_len": 32}]})
+
+
+def test_an_entry_is_deleted_when_no_sidecar_takes_connections_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sidecars = Sidecars(monkeypatch, {"one": [TAKES, TAKES, PAST], "two": [PAST], "bare": []})
+    assert sidecars.awaited().message == ""
+    assert sidecars.asked.count("one") == 3
+    assert "bare" not in sidecars.asked, "it has no sidecar to wait for"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (TAKES, "one still takes TLS connections to httpbin.org"),
+        (ProxyUnread(Ref("Pod", NAMESPACE, "one"), "it does not answer"), "one: it does not answer"),
+    ],
+)
+def test_an_undo_does_not_fail_for_a_sidecar_that_does_not_hear(
+    monkeypatch: pytest.MonkeyPatch, said: str | ProxyUnread, why: str
+) -> None:
+    sidecars = Sidecars(monkeypatch, {"one": [said]})
+    outcome = sidecars.awaited()
+    assert (outcome.done, outcome.message) == (True, f"not seen on every proxy in time: {why}")
+    assert waiting_past.LONGEST <= sidecars.now < waiting_past.LONGEST + 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kubectl_egress import mesh
 from kubectl_egress.apply.pods import finished, terminating
 from kubectl_egress.apply.waiting import POLL, Say, patiently
-from kubectl_egress.cluster.proxies import read_page
+from kubectl_egress.cluster.proxies import has_proxy, pod_ref, read_page
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.errors import UnreachableError
 from kubectl_egress.model import Action, Host, Outcome, Plan, ProxyUnread, Ref, Step
@@ -30,13 +30,13 @@ def for_passing(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: S
     while True:
         owned = patiently(lambda: pods_of(cluster, step.workloads), deadline, say)
         pods = [pod for found in owned.values() for pod in found if not terminating(pod) and not finished(pod)]
-        refs = [Ref("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], "v1") for pod in pods]
-        late = list(_late(cluster, refs, going))
+        proxies = [pod_ref(pod) for pod in pods if has_proxy(pod)]
+        late = list(_late(cluster, proxies, going))
         if not late:
             return Outcome(step, True)
         if time.monotonic() >= deadline:
             return Outcome(step, True, f"not seen on every proxy in time: {late[0]}")
-        say(f"waiting for {len(late)} of {len(pods)} proxies: {late[0]}")
+        say(f"waiting for {len(late)} of {len(proxies)} proxies: {late[0]}")
         time.sleep(POLL)
 
 

@@ -42,7 +42,7 @@ from kubectl_egress.mesh.objects import (
     tls_settings,
     virtual_service,
 )
-from kubectl_egress.mesh.passing import TLS_PROTOCOLS, is_passing, passing, settled
+from kubectl_egress.mesh.passing import TLS_PROTOCOLS, before_entry, is_passing, passing, settled
 from kubectl_egress.mesh.registry import served_inside, serving
 from kubectl_egress.mesh.short_names import short_route, short_service
 from kubectl_egress.mesh.sidecar_files import MOUNTS, VOLUMES, needs_files, volume_name, with_files, without_files
@@ -67,6 +67,7 @@ __all__ = [
     "alias_address_v6",
     "alias_of",
     "aliases_in",
+    "before_entry",
     "bundle",
     "closed_by",
     "covers",

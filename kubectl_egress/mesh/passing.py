@@ -20,14 +20,19 @@ TLS_PROTOCOLS = ("HTTPS", "TLS")
 
 
 def passing(route: Body, entry: Body) -> Body:
-    """Our VirtualService of a host with TLS connections taken past `entry`, its ServiceEntry, in place of its HTTP routes.
-
-    Without HTTP routes port 80 goes to the entry's own cluster, which originates TLS too.
-    """
+    """Our VirtualService of a host, with TLS connections taken past `entry`, its ServiceEntry; the rest of it as it is."""
     [host] = route["spec"]["hosts"]
-    spec = {key: value for key, value in route["spec"].items() if key != "http"}
-    spec["tls"] = [_past(host, port["number"]) for port in entry["spec"]["ports"] if port["protocol"] in TLS_PROTOCOLS]
-    return {**route, "spec": spec}
+    past = [_past(host, port["number"]) for port in entry["spec"]["ports"] if port["protocol"] in TLS_PROTOCOLS]
+    return {**route, "spec": {**route["spec"], "tls": past}}
+
+
+def before_entry(route: Body, entry: Body) -> Body:
+    """The same as long as the entry is not there, without HTTP routes: these would lead who calls in clear to a 503.
+
+    Once the entry is there, port 80 goes to its own cluster, which originates TLS too.
+    """
+    found = passing(route, entry)
+    return {**found, "spec": {key: value for key, value in found["spec"].items() if key != "http"}}
 
 
 def _past(host: str, port: int) -> Mapping[str, Any]:

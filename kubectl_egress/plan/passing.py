@@ -25,7 +25,7 @@ def mesh_steps(host: Host, survey: Survey, changed: Sequence[MeshChange]) -> tup
         now.remove(route)
         later = [_step(route)]
     elif entry and route and entry.before is None and route.before is None and _passes(host, survey, entry.after):
-        begun = replace(route, after=mesh.passing(route.after, entry.after), title=PAST)
+        begun = replace(route, after=mesh.before_entry(route.after, entry.after), title=PAST)
         now[now.index(route)] = begun
         later = [_step(replace(route, before=begun.after))]
         # The entry comes last: where it is known without its route, connections would be taken.
@@ -63,6 +63,7 @@ def leaving_steps(journals: Sequence[Journal], survey: Survey, targets: tuple[Re
             continue
         waiting = True
         if not mesh.is_passing(route):
+            # With its HTTP routes: whoever still says http:// goes to the subset, and nowhere once the entry is gone.
             after = mesh.passing(route, entry)
             patch = patch_between(route, after)
             yield Step(0, Action.UPDATE, _own(journal)[0], BACK, before=route, after=after, patch=patch)

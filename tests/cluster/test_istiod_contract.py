@@ -14,7 +14,7 @@ import pytest
 
 from kubectl_egress.cluster.proxies import read_page, read_snapshots
 from kubectl_egress.lab.client import Lab
-from kubectl_egress.mesh import SUBSET, destination_rule, passing, service_entry, virtual_service
+from kubectl_egress.mesh import SUBSET, before_entry, destination_rule, passing, service_entry, virtual_service
 from kubectl_egress.model import Body, Host, ProxySnapshot, Upstream, VirtualHost
 from kubectl_egress.proxy import listeners
 from kubectl_egress.proxy.routing import route_of
@@ -166,15 +166,19 @@ def test_the_three_objects_together(stage: Stage, objects: Callable[..., Body]) 
     assert [(one.port, one.hostname) for one in named(endpoints)[SUBSET_CLUSTER].endpoints] == [(443, f"{HOST.name}.")]
 
 
-@pytest.mark.parametrize("past", [True, False])
+@pytest.mark.parametrize(
+    ("made", "cluster"),
+    [(before_entry, PLAIN), (passing, SUBSET_CLUSTER), (None, SUBSET_CLUSTER)],
+    ids=["before it", "beside its route", "not at all"],
+)
 def test_a_route_that_takes_tls_connections_past_the_entry(
-    stage: Stage, objects: Callable[..., Body], past: bool
+    stage: Stage, objects: Callable[..., Body], made: Callable[[Body, Body], Body] | None, cluster: str
 ) -> None:
     rule, entry, route = ours(stage.scene.namespace)
     objects(rule)
-    objects(passing(route, entry) if past else route)
+    objects(made(route, entry) if made else route)
     objects(entry)
-    wanted = (PLAIN,) if past else (SUBSET_CLUSTER,)
+    wanted = (cluster,)
     stage.when(lambda said: (found := routed(said)) is not None and found.clusters == wanted, f"the route is {wanted}")
     stage.when(lambda said: {PLAIN, SECURE, SUBSET_CLUSTER} <= named(said).keys(), "the clusters are there")
     [pod] = stage.scene.pods("caller")
@@ -187,7 +191,7 @@ def test_a_route_that_takes_tls_connections_past_the_entry(
         return (listeners.takes(page, HOST),) if HOST.name in page else None
 
     found_taken = until(taken, "the listener is there", SIDECARS)
-    assert found_taken == (not past,)
+    assert found_taken == (made is None,)
 
 
 def test_an_older_rule_without_tls_does_not_reach_the_subset(stage: Stage, objects: Callable[..., Body]) -> None:

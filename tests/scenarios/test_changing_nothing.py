@@ -67,13 +67,22 @@ def test_the_objects_as_documents(untouched: Scene) -> None:
     assert untouched.versions() == before
 
 
-def test_the_second_migration_writes_nothing(scene: Scene) -> None:
+def test_a_second_migration_and_an_undo_for_show_write_nothing(scene: Scene) -> None:
     scene.deploy()
     scene.migrate()
     settle(scene)
     before = scene.versions()
     run = scene.migrate()
     assert "nothing to do" in run.out
+    assert scene.versions() == before
+    undo = scene.egress("undo", HOST, "--dry-run=server")
+    assert undo.status == 0, undo
+    assert [line.split("/")[0] for line in undo.err.splitlines() if line.endswith(" deleted")] == [
+        "serviceentry.networking.istio.io",
+        "virtualservice.networking.istio.io",
+        "destinationrule.networking.istio.io",
+        "configmap",
+    ]
     assert scene.versions() == before
 
 

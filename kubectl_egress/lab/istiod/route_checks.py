@@ -32,13 +32,7 @@ def virtual_service(spec: Body) -> Iterator[str]:
 
 
 def _tls_route(route: Body, hosts: Sequence[str]) -> Iterator[str]:
-    targets = route.get("route") or ()
-    if not targets:
-        yield "TLS route must have a route"
-    if len(targets) > 1:
-        yield "the lab's istiod does not model several destinations of one route"
-    for target in targets:
-        yield from _destination(target)
+    yield from _targets(route, "TLS route must have a route")
     if not route.get("match"):
         yield "TLS match must have at least one SNI host"
     for match in route.get("match") or ():
@@ -59,13 +53,7 @@ def _tls_route(route: Body, hosts: Sequence[str]) -> Iterator[str]:
 
 
 def _http_route(route: Body) -> Iterator[str]:
-    targets = route.get("route") or ()
-    if not targets:
-        yield "HTTP route must have a route, a redirect or a direct response"
-    if len(targets) > 1:
-        yield "the lab's istiod does not model several destinations of one route"
-    for target in targets:
-        yield from _destination(target)
+    yield from _targets(route, "HTTP route must have a route, a redirect or a direct response")
     for match in route.get("match") or ():
         if match.get("port") is not None:
             yield from port_number(match["port"], "match.port")
@@ -79,6 +67,17 @@ def _http_route(route: Body) -> Iterator[str]:
     if route.get("rewrite") is not None and not route["rewrite"].get("authority"):
         yield "rewrite must specify at least one of URI, authority"
     yield from _header_names((route.get("headers") or {}).get("request") or {})
+
+
+def _targets(route: Body, without: str) -> Iterator[str]:
+    """`without`: what is said of a route that leads nowhere."""
+    targets = route.get("route") or ()
+    if not targets:
+        yield without
+    if len(targets) > 1:
+        yield "the lab's istiod does not model several destinations of one route"
+    for target in targets:
+        yield from _destination(target)
 
 
 def _destination(target: Body) -> Iterator[str]:
