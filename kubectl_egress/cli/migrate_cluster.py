@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubectl_egress import findings, inspection, mesh
 from kubectl_egress.apply import Conditions, transaction
+from kubectl_egress.apply.answering import still_unread
 from kubectl_egress.cli.authorities import certificates, check_certificates
 from kubectl_egress.cli.calls import Calls
 from kubectl_egress.cli.doing import Narration, hosts_text, new_lease, waited_for_others
@@ -20,6 +21,7 @@ from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.guarding import guard_of, with_policies
 from kubectl_egress.cluster.permissions import not_permitted
+from kubectl_egress.cluster.proxies import pod_ref
 from kubectl_egress.cluster.surroundings import services_of
 from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
@@ -207,7 +209,7 @@ def _ask_and_do(
 ) -> int:
     refuse_blocked(plan, ignored, show=True)
     if plan.steps and doing.dry_run != "client" and not doing.exit_code:
-        check_sidecars(plan, seen)
+        check_sidecars(plan, seen, cluster)
     show_plan(plan, "")
     if doing.exit_code:
         return 3 if plan.steps else 0
@@ -237,19 +239,18 @@ def _ask_and_do(
     return 0
 
 
-def check_sidecars(plan: Plan, seen: Survey) -> None:
+def check_sidecars(plan: Plan, seen: Survey, cluster: Cluster) -> None:
     """Raise UnreachableError where a sidecar that has to be waited for does not answer: it would be waited for in vain."""
     waited = {ref for step in plan.steps if step.wait is Wait.PROXIES for ref in step.workloads}
-    for workload in seen.workloads:
-        for pod in workload.pods if workload.ref in waited else ():
-            name, namespace = pod["metadata"]["name"], workload.ref.namespace
-            said = seen.proxies.get(Ref("Pod", namespace, name))
-            if isinstance(said, ProxyUnread) and not is_leaving(pod):
-                raise UnreachableError(
-                    f"nothing was changed: the sidecar of pod {name} does not answer: {said.reason}",
-                    f"kubectl logs {name} -c istio-proxy -n {namespace} says why; kubectl delete pod {name} -n {namespace} "
-                    "makes a new one",
-                )
+    pods = [pod_ref(pod) for one in seen.workloads if one.ref in waited for pod in one.pods if not is_leaving(pod)]
+    said = {pod: seen.proxies.get(pod) for pod in pods}
+    silent = {pod: one for pod, one in said.items() if isinstance(one, ProxyUnread)}
+    for pod, unread in still_unread(cluster, sorted(waited), silent).items():
+        raise UnreachableError(
+            f"nothing was changed: the sidecar of pod {pod.name} does not answer: {unread.reason}",
+            f"kubectl logs {pod.name} -c istio-proxy -n {pod.namespace} says why; kubectl delete pod {pod.name} "
+            f"-n {pod.namespace} makes a new one",
+        )
 
 
 def perform(plan: Plan, cluster: Cluster, conditions: Conditions, connection: Connection) -> Progress:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -139,6 +140,34 @@ def cut_forwards(scene: Scene) -> Rule:
     return rule
 
 
+def asks_sidecars(asked: Asked) -> bool:
+    return asked.subresource in ("portforward", "exec")
+
+
+def silent_sidecars(scene: Scene) -> Rule:
+    """Nobody who is asked before the first write answers for some seconds, as a sidecar that has just started."""
+    began: list[float] = []
+    written: list[Asked] = []
+
+    def rule(asked: Asked) -> Fault | None:
+        written.extend([asked] if asked.writes else [])
+        if written or not asks_sidecars(asked):
+            return None
+        began.append(time.monotonic())
+        return Fault() if began[-1] - began[0] < 3 else None
+
+    return rule
+
+
+def leaving_pod(scene: Scene) -> Rule:
+    """The pod goes between the survey's list of pods and the question to its sidecar."""
+    [pod] = scene.pods(CALLER)
+    name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+    evict = partial(scene.cluster.delete, Ref("Pod", scene.namespace, name, "v1"), uid=uid)
+    gone = itertools.chain([Fault(act=evict)], itertools.repeat(Fault()))
+    return lambda asked: next(gone) if asks_sidecars(asked) and name in asked.path else None
+
+
 def restarted_proxy(scene: Scene) -> Rule:
     """The sidecar ends and comes back while it is waited for."""
     kill = Fault(unharmed=True, act=lambda: scene.lab.kill_proxy(scene.pod(CALLER), scene.namespace, stay_dead=False))
@@ -187,6 +216,8 @@ SURVIVED = [
     restarted_server,
     conflicts,
     slow_watches,
+    silent_sidecars,
+    leaving_pod,
     cut_forwards,
     restarted_proxy,
     evicted_pod,
@@ -255,7 +286,7 @@ ENDINGS = {
         rf"error: slow down\n{UNDONE}; the API server is busy: .*",
     ),
     "no way to the proxies": Ending(
-        always(lambda asked: asked.subresource in ("portforward", "exec"), Fault()),
+        always(asks_sidecars, Fault()),
         r"error: nothing was changed: the sidecar of pod \S+ does not answer: .*\n  kubectl logs .*",
     ),
 }
