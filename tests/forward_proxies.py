@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import socketserver
 import threading
@@ -75,6 +76,20 @@ class _Socks(_Connection):
         return self.rfile.read(self.rfile.read(1)[0]).decode()
 
 
+def _unready(port: int, ends: int) -> type[_Connection]:
+    begun = itertools.count()
+
+    class Unready(_Connection):
+        def handle(self) -> None:
+            if next(begun) < ends:
+                self.rfile.read1(1 << 16)
+                self.server.asked.append("")
+            else:
+                self.lead("", port, b"")
+
+    return Unready
+
+
 def pump(source: socket.socket, sink: socket.socket) -> None:
     """Hand on what comes until it ends."""
     with contextlib.suppress(OSError):
@@ -92,6 +107,11 @@ def connect_proxy() -> contextlib.AbstractContextManager[ForwardProxy]:
 def socks_proxy() -> contextlib.AbstractContextManager[ForwardProxy]:
     """Run one that speaks SOCKS5."""
     return _running(_Socks)
+
+
+def load_balancer(port: int, ends: int) -> contextlib.AbstractContextManager[ForwardProxy]:
+    """Run one before a port; of the first `ends` connections nothing is left after the client's hello."""
+    return _running(_unready(port, ends))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from kubectl_egress.errors import (
     UnreachableError,
 )
 from kubectl_egress.model import PatchOperation, Ref
-from tests.fake_api import Answer, FakeApi, fake_api, listing, status
+from tests.fake_api import Answer, FakeApi, fake_api, listing, status, write_kubeconfig
+from tests.forward_proxies import load_balancer
 
 PODS = "/api/v1/namespaces/shop/pods"
 DEPLOYMENT = "/apis/apps/v1/namespaces/shop/deployments/curl"
@@ -119,6 +121,20 @@ def test_a_read_is_tried_again(api: FakeApi, cluster: Cluster, first: Answer) ->
     api.on("GET", DEPLOYMENT, first, Answer({"kind": "Deployment"}))
     assert cluster.get(CURL)["kind"] == "Deployment"
     assert len(api.asked("GET", DEPLOYMENT)) == 2
+
+
+@pytest.mark.parametrize("ends", [1, 2, 3])
+def test_a_handshake_that_ends_before_it_is_done(ends: int, api: FakeApi, tmp_path: Path) -> None:
+    api.on("GET", DEPLOYMENT, Answer({"kind": "Deployment"}))
+    with load_balancer(int(api.url.rpartition(":")[2]), ends) as between:
+        write_kubeconfig(tmp_path / "config", f"https://{between.address}")
+        with closing(connect(ConnectionOptions(kubeconfig=str(tmp_path / "config")))) as cluster:
+            if ends < 3:
+                assert cluster.get(CURL)["kind"] == "Deployment"
+                return
+            with pytest.raises(UnreachableError, match="tls: unexpected eof"):
+                cluster.get(CURL)
+            assert between.asked == [""] * 3
 
 
 def test_a_read_is_not_tried_for_ever(api: FakeApi, cluster: Cluster) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import pytest
@@ -416,5 +417,9 @@ def test_hostile_text_takes_linear_time(unit: str) -> None:
         shown(text)
         return time.process_time() - begin
 
-    # 16 times the text: a quadratic search would take 256 times as long.
-    assert seconds(320_000) < 60 * max(seconds(20_000), 0.002)
+    # 16 times the text: a quadratic search would take 256 times as long, each time; what else the machine does passes.
+    gc.disable()
+    try:
+        assert any(seconds(320_000) < 60 * max(seconds(20_000), 0.002) for _ in range(5))
+    finally:
+        gc.enable()

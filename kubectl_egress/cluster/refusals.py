@@ -84,10 +84,10 @@ def unreachable(exception: BaseException, server: str) -> EgressError:
 
     The causes of the exception decide: urllib3 and websocket-client wrap the operating system's in their own.
     """
-    causes = tuple(_causes(exception))
+    chain = tuple(causes(exception))
     address = server.split("://", 1)[-1].split("/", 1)[0].rsplit("@", 1)[-1]
     check = f"check the address ({address}), the network and any proxy; kubectl cluster-info asks the same server"
-    for cause in causes:
+    for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return UnreachableError(
                 f"Unable to connect to the server: tls: failed to verify certificate: {cause.verify_message}",
@@ -109,15 +109,15 @@ def unreachable(exception: BaseException, server: str) -> EgressError:
             return UnreachableError(
                 f"The connection to the server {address} was refused - did you specify the right host or port?", check
             )
-    if any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in causes):
+    if any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in chain):
         return UnreachableError(
             f"Unable to connect to the server: {address} did not answer in time", f"{check}; or raise --request-timeout"
         )
-    last = " ".join(str(causes[-1]).split()) or type(causes[-1]).__name__
+    last = " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
     return UnreachableError(f"Unable to connect to the server: {address}: {last}", check)
 
 
-def _causes(exception: BaseException) -> Iterator[BaseException]:
+def causes(exception: BaseException) -> Iterator[BaseException]:
     """The exception and what it came from: the chain, and the exceptions among the arguments."""
     seen: set[int] = set()
     todo = [exception]

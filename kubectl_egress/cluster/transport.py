@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlencode
@@ -13,7 +14,7 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProtocolError
 
 from kubectl_egress import __version__
 from kubectl_egress.cluster.access import Access, pool
-from kubectl_egress.cluster.refusals import refusal, unreachable
+from kubectl_egress.cluster.refusals import causes, refusal, unreachable
 from kubectl_egress.model import Body
 
 _CONNECT_TIMEOUT = 15.0
@@ -199,7 +200,9 @@ def _pause_after_failure(method: str, exception: HTTPError, attempt: int) -> flo
     A connection that was refused never carried the request; one that was reset may have, so only reads go again.
     """
     refused = any(isinstance(item, ConnectionRefusedError) for item in (exception.__cause__, exception.__context__))
-    reset = isinstance(exception, ProtocolError) and method == "GET"
+    # In the handshake, a connection that ends is an error of TLS: a server that restarts, a load balancer before it.
+    ended = isinstance(exception, ProtocolError) or any(isinstance(one, ssl.SSLEOFError) for one in causes(exception))
+    reset = ended and method == "GET"
     return 0.2 * attempt if (refused or reset) and attempt < 3 else None
 
 

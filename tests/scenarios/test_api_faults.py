@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import pytest
 
@@ -163,7 +162,10 @@ def leaving_pod(scene: Scene) -> Rule:
     """The pod goes between the survey's list of pods and the question to its sidecar."""
     [pod] = scene.pods(CALLER)
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-    evict = partial(scene.cluster.delete, Ref("Pod", scene.namespace, name, "v1"), uid=uid)
+
+    def evict() -> None:
+        scene.cluster.delete(Ref("Pod", scene.namespace, name, "v1"), uid=uid)
+
     gone = itertools.chain([Fault(act=evict)], itertools.repeat(Fault()))
     return lambda asked: next(gone) if asks_sidecars(asked) and name in asked.path else None
 
