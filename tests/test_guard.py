@@ -18,6 +18,7 @@ from kubectl_egress.findings import check
 from kubectl_egress.journal import from_config_map, to_config_map
 from kubectl_egress.model import Action, Body, Denied, Document, Finding, Guard, Plan, Severity
 from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
+from kubectl_egress.plan.network_guards import kept
 from kubectl_egress.policies import guard_policy, matches, restricting, way_out
 from tests.build import NAMESPACE, deployment, document, metadata, workload
 from tests.build_mesh import HOST, survey_of
@@ -292,6 +293,17 @@ def test_in_files_it_is_one_of_the_objects_beside_them(
     changed = Path("egress-httpbin.org.yaml").read_text()
     assert "attempts: 2" in changed
     assert f"name: {NAME}" in changed, "a guard stays"
+
+
+def test_a_host_whose_name_goes_on_has_guards_of_its_own() -> None:
+    names = [
+        "egress-httpbin.org.deployment.shop",
+        "egress-httpbin.org.au.deployment.shop",
+        "egress-httpbin.org.cronjob.a",
+    ]
+    ours = [document(guard_policy(name, NAMESPACE, {}, ())) for name in names]
+    survey, _ = survey_of(shop(), policies=tuple(ours))
+    assert [one.ref.name for one in kept(HOST, survey)] == [names[0], names[2]]
 
 
 @pytest.mark.parametrize(

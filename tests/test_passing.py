@@ -64,10 +64,10 @@ def test_what_is_no_page_of_listeners(text: str) -> None:
 def test_passing_and_settled_are_each_other_s_way_back() -> None:
     entry = mesh.service_entry(HTTPBIN, NAMESPACE, tls_ports=[8443])
     route = mesh.virtual_service(HTTPBIN, NAMESPACE)
-    passing = mesh.passing(route, entry)
+    passing = mesh.passing(route, entry, HTTPBIN)
     assert [match["port"] for tls in passing["spec"]["tls"] for match in tls["match"]] == [443, 8443]
     assert passing["spec"]["http"] == route["spec"]["http"], "whoever still says http:// is not led elsewhere"
-    before = mesh.before_entry(route, entry)
+    before = mesh.before_entry(route, entry, HTTPBIN)
     assert (before["spec"].keys() - {"tls"}, before["spec"]["tls"]) == (
         route["spec"].keys() - {"http"},
         passing["spec"]["tls"],
@@ -84,9 +84,8 @@ def test_no_alias_is_the_address_that_no_connection_goes_to() -> None:
     taken: list[str] = []
     for _ in range(254):
         taken.append(mesh.alias_address(HTTPBIN, taken))
-    assert mesh.passing(mesh.virtual_service(HTTPBIN, NAMESPACE), mesh.service_entry(HTTPBIN, NAMESPACE))["spec"][
-        "tls"
-    ][0]["match"][0]["destinationSubnets"] == ["192.0.2.255/32"]
+    route = mesh.passing(mesh.virtual_service(HTTPBIN, NAMESPACE), mesh.service_entry(HTTPBIN, NAMESPACE), HTTPBIN)
+    assert route["spec"]["tls"][0]["match"][0]["destinationSubnets"] == ["192.0.2.255/32"]
     assert "192.0.2.255" not in taken
 
 
@@ -126,6 +125,42 @@ def test_an_undo_that_ended_before_the_entry_was_gone_waits_again() -> None:
         ("delete", "ConfigMap"),
     ]
     assert ("update", "VirtualService") not in left
+
+
+def test_an_undo_of_what_somebody_has_edited() -> None:
+    """A host more in our route, a port without a protocol in our entry, and no ports at all: none of them stops it."""
+    world = World(curl())
+    world.do(migration(world, HTTPBIN).steps)
+    world.objects[ROUTE]["spec"]["hosts"] = ["httpbin.org", "www.example.com"]
+    world.objects[ENTRY]["spec"]["ports"] += [
+        {"number": 9, "name": "x"},
+        {"number": 8443, "name": "y", "protocol": "tls"},
+    ]
+    route = next(step.after for step in plan_undo(world.survey(), [HTTPBIN]).steps if step.ref == ROUTE)
+    matches = [match for tls in (route or {})["spec"]["tls"] for match in tls["match"]]
+    assert [(match["port"], match["sniHosts"]) for match in matches] == [
+        (443, ["httpbin.org"]),
+        (8443, ["httpbin.org"]),
+    ]
+    del world.objects[ENTRY]["spec"]["ports"]
+    world.do(plan_undo(world.survey(), [HTTPBIN]).steps)
+    assert {ref.kind for ref in world.bodies()} == {"Deployment"}
+
+
+@pytest.mark.parametrize("others", [(), (Host("*.org"),)], ids=["its entry alone", "beside a wildcard's entry"])
+def test_a_rule_is_there_as_long_as_its_entry_whichever_run_wrote_which(others: tuple[Host, ...]) -> None:
+    """Known by name first, then migrated: the entry is the older one then, and without its rule it leads to 443 in clear."""
+    wider = [mesh.service_entry(one, "elsewhere", "of-others", export_to=["*"]) for one in others]
+    world = World(curl(), *wider)
+    world.do(migration(world, HTTPBIN, named=True).steps)
+    world.do(migration(world, HTTPBIN).steps)
+    deleted = [
+        step.ref.kind
+        for step in plan_undo(world.survey(), [HTTPBIN]).steps
+        if step.action is Action.DELETE and step.ref
+    ]
+    assert sorted(deleted[:-2]) == ["ServiceEntry", "VirtualService"]
+    assert deleted[-2:] == ["DestinationRule", "ConfigMap"]
 
 
 @pytest.mark.parametrize(

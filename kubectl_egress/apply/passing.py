@@ -44,12 +44,9 @@ def _going(plan: Plan) -> Iterator[tuple[Host, tuple[int, ...]]]:
     """The hosts whose entries the plan deletes, with the ports at which they are called over TLS."""
     hosts = {mesh.object_name(host): host for host in plan.hosts}
     for one in plan.steps:
-        if one.action is Action.DELETE and one.ref and one.before and one.ref.kind == "ServiceEntry":
-            ports = tuple(
-                port["number"] for port in one.before["spec"]["ports"] if port["protocol"] in mesh.TLS_PROTOCOLS
-            )
-            if one.ref.name in hosts:
-                yield hosts[one.ref.name], ports
+        if one.action is Action.DELETE and one.before and one.ref and one.ref.kind == "ServiceEntry":
+            host = hosts.get(one.ref.name)
+            yield from [(host, mesh.encrypted_ports(one.before))] if host else ()
 
 
 def _late(cluster: Cluster, pods: Sequence[Ref], going: Mapping[Host, Sequence[int]]) -> Iterator[str]:

@@ -42,7 +42,7 @@ from kubectl_egress.mesh.objects import (
     tls_settings,
     virtual_service,
 )
-from kubectl_egress.mesh.passing import TLS_PROTOCOLS, before_entry, is_passing, passing, settled
+from kubectl_egress.mesh.passing import before_entry, encrypted_ports, is_passing, passing, settled
 from kubectl_egress.mesh.registry import served_inside, serving
 from kubectl_egress.mesh.short_names import short_route, short_service
 from kubectl_egress.mesh.sidecar_files import MOUNTS, VOLUMES, needs_files, volume_name, with_files, without_files
@@ -59,7 +59,6 @@ __all__ = [
     "RAW",
     "SUBSET",
     "TLS_PORT",
-    "TLS_PROTOCOLS",
     "VOLUMES",
     "EffectiveRule",
     "adopt",
@@ -73,6 +72,7 @@ __all__ = [
     "covers",
     "destination_rule",
     "effective_rule",
+    "encrypted_ports",
     "entries_claiming",
     "entries_for",
     "export_of",

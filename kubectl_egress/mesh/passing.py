@@ -12,26 +12,31 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from kubectl_egress.model import Body
+from kubectl_egress.model import Body, Host
 
 NO_DESTINATION = "192.0.2.255/32"
 """Of the documentation prefix, and no host's alias: the network's last address is never given away."""
 TLS_PROTOCOLS = ("HTTPS", "TLS")
 
 
-def passing(route: Body, entry: Body) -> Body:
+def encrypted_ports(entry: Body) -> tuple[int, ...]:
+    """The ports of a ServiceEntry at which TLS connections are told apart by their SNI."""
+    ports = (entry.get("spec") or {}).get("ports") or ()
+    return tuple(port["number"] for port in ports if str(port.get("protocol", "")).upper() in TLS_PROTOCOLS)
+
+
+def passing(route: Body, entry: Body, host: Host) -> Body:
     """Our VirtualService of a host, with TLS connections taken past `entry`, its ServiceEntry; the rest of it as it is."""
-    [host] = route["spec"]["hosts"]
-    past = [_past(host, port["number"]) for port in entry["spec"]["ports"] if port["protocol"] in TLS_PROTOCOLS]
-    return {**route, "spec": {**route["spec"], "tls": past}}
+    past = [_past(host.name, number) for number in encrypted_ports(entry)]
+    return {**route, "spec": {**(route.get("spec") or {}), "tls": past}}
 
 
-def before_entry(route: Body, entry: Body) -> Body:
+def before_entry(route: Body, entry: Body, host: Host) -> Body:
     """The same as long as the entry is not there, without HTTP routes: these would lead who calls in clear to a 503.
 
     Once the entry is there, port 80 goes to its own cluster, which originates TLS too.
     """
-    found = passing(route, entry)
+    found = passing(route, entry, host)
     return {**found, "spec": {key: value for key, value in found["spec"].items() if key != "http"}}
 
 

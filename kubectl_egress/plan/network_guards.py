@@ -38,8 +38,13 @@ def callers_by(sites: Iterable[CallSite]) -> frozenset[Ref]:
 def kept(host: Host, survey: Survey) -> Iterator[MeshChange]:
     """The host's guards that are there, as they are: what an earlier run was asked for and this one was not."""
     for one in survey.policies:
-        if mesh.is_ours(one.body) and one.ref.name.startswith(f"{mesh.object_name(host)}."):
+        # `egress-example.com.au.deployment.shop` begins like one of example.com, and is none.
+        kind = one.ref.name.removeprefix(f"{mesh.object_name(host)}.").partition(".")[0]
+        if mesh.is_ours(one.body) and kind in _KINDS:
             yield MeshChange(one.ref, one.body, one.body, "")
+
+
+_KINDS = frozenset(row.kind.lower() for row in (*kinds.KINDS, *kinds.CUSTOM_KINDS))
 
 
 def _once(survey: Survey, callers: Collection[Ref]) -> Iterator[Workload]:

@@ -25,7 +25,7 @@ def mesh_steps(host: Host, survey: Survey, changed: Sequence[MeshChange]) -> tup
         now.remove(route)
         later = [_step(route)]
     elif entry and route and entry.before is None and route.before is None and _passes(host, survey, entry.after):
-        begun = replace(route, after=mesh.before_entry(route.after, entry.after), title=PAST)
+        begun = replace(route, after=mesh.before_entry(route.after, entry.after, host), title=PAST)
         now[now.index(route)] = begun
         later = [_step(replace(route, before=begun.after))]
         # The entry comes last: where it is known without its route, connections would be taken.
@@ -50,7 +50,7 @@ def _passes(host: Host, survey: Survey, entry: Body) -> bool:
     """Whether TLS connections to the host are nobody's: no entry that stays names it, and ours has no addresses."""
     others = mesh.entries_for(host.name, survey.mesh_objects, survey.namespace)
     staying = [one for one in others if one.ref.name != mesh.object_name(host) or one.ref.namespace != survey.namespace]
-    return not host.wildcard and not staying and not entry["spec"].get("addresses")
+    return not host.wildcard and not staying and not (entry.get("spec") or {}).get("addresses")
 
 
 def leaving_steps(journals: Sequence[Journal], survey: Survey, targets: tuple[Ref, ...]) -> Iterator[Step]:
@@ -64,7 +64,7 @@ def leaving_steps(journals: Sequence[Journal], survey: Survey, targets: tuple[Re
         waiting = True
         if not mesh.is_passing(route):
             # With its HTTP routes: whoever still says http:// goes to the subset, and nowhere once the entry is gone.
-            after = mesh.passing(route, entry)
+            after = mesh.passing(route, entry, journal.host)
             patch = patch_between(route, after)
             yield Step(0, Action.UPDATE, _own(journal)[0], BACK, before=route, after=after, patch=patch)
     if waiting:

@@ -198,10 +198,18 @@ def _old_pods_gone(callers: tuple[Ref, ...]) -> Step:
     return Step(0, Action.WAIT, None, title, wait=Wait.NO_OLD_PODS, workloads=callers)
 
 
+# An entry without its rule leads to the server's TLS port in clear; with what a rule reads from files gone, nothing goes.
+_LAST = {"ServiceEntry": 1, "DestinationRule": 2, "ConfigMap": 3}
+
+
 def _in_order(journal: Journal, entry_first: bool) -> Sequence[MeshRecord]:
-    """Youngest first; `entry_first`: while its route still takes TLS connections past it."""
-    found = journal.mesh[::-1]
-    return sorted(found, key=lambda record: record.ref.kind != "ServiceEntry") if entry_first else found
+    """The rule after the entry whichever run wrote which, else youngest first.
+
+    `entry_first`: while its route still takes TLS connections past it.
+    """
+    places = {**_LAST, **({"ServiceEntry": -1} if entry_first else {})}
+    youngest_first = journal.mesh[::-1]
+    return sorted(youngest_first, key=lambda record: places.get(record.ref.kind, 0))
 
 
 def _refuse_hidden(ref: Ref, survey: Survey) -> None:
