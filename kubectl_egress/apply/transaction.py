@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,8 @@ from kubectl_egress.apply.run import Conditions, NotProvenError, run
 from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError, UnreachableError
 from kubectl_egress.journal import from_config_map, is_journal
-from kubectl_egress.model import Action, Outcome, Plan
-from kubectl_egress.plan import CHANGED_SINCE, plan_undo
+from kubectl_egress.model import Action, Host, Outcome, Plan
+from kubectl_egress.plan import CHANGED_SINCE, found_migrated, plan_undo
 
 if TYPE_CHECKING:
     from kubectl_egress.cluster import Cluster
@@ -91,7 +91,7 @@ def migrate(
             _check_held(held, error)
             undoing(error.cause)
             undone = _undo(error, plan, cluster, conditions, tell, held)
-            raise _undone(error.cause, undone) from error
+            raise _undone(error.cause, undone, plan) from error
 
 
 def _check_held(held: HeldLeases, error: UnfinishedError) -> None:
@@ -129,6 +129,7 @@ def _way_back(remedy: str, plan: Plan, conditions: Conditions) -> str:
 def undo_of(plan: Plan, cluster: Cluster, held: HeldLeases) -> Plan:
     """The plan that takes back what this migration has changed: its own callers, whatever other runs have added.
 
+    Of a host that was migrated before it, the mesh objects and the journal are as it found them, for the callers that stay.
     Of its hosts only those whose journal it has written, which are held from then on: an answer may have been lost.
     """
     own = frozenset(step.ref for step in plan.steps if step.action is Action.PATCH and step.ref is not None)
@@ -140,7 +141,17 @@ def undo_of(plan: Plan, cluster: Cluster, held: HeldLeases) -> Plan:
         if journal.run in runs and journal.host in plan.hosts:
             hosts.append(journal.host)
             held.hold(document.ref, document.body)
-    return plan_undo(seen, hosts, own)
+    return plan_undo(seen, hosts, own, earlier=found_migrated(plan))
+
+
+_WHOLE = "everything is as it was before"
+
+
+def _ended(undo_plan: Plan) -> Iterator[Host]:
+    """The hosts that an undo gives up for good: it deletes their journals."""
+    for step in undo_plan.steps:
+        if step.action is Action.DELETE and step.before is not None and is_journal(step.before):
+            yield from_config_map(step.before).host
 
 
 def _unchanged(cause: EgressError) -> EgressError:
@@ -149,10 +160,12 @@ def _unchanged(cause: EgressError) -> EgressError:
     return cause
 
 
-def _undone(cause: EgressError, undo_plan: Plan) -> EgressError:
+def _undone(cause: EgressError, undo_plan: Plan, plan: Plan) -> EgressError:
     """The same failure, with the reassurance that everything is as it was, or what is not."""
     left = "; ".join(finding.message for finding in undo_plan.findings if finding.code == CHANGED_SINCE)
-    remedy = f"undone, but for this: {left}" if left else "everything is as it was before"
+    given_up = ", ".join(map(str, sorted(found_migrated(plan).keys() & set(_ended(undo_plan)))))
+    whole = f"{given_up}: called over https:// again, as before it was first migrated" if given_up else _WHOLE
+    remedy = f"undone, but for this: {left}" if left else whole
     remedy += f"; {cause.remedy}" if cause.remedy else ""
     if isinstance(cause, NotProvenError):
         return NotProvenError(cause.verdicts, remedy)

@@ -11,6 +11,7 @@ from kubectl_egress.plan.migration import MigrationRequest, plan_migration
 from kubectl_egress.plan.overlays import is_overlay, overlay_files
 from kubectl_egress.plan.own_files import egress_files
 from kubectl_egress.plan.permissions import permissions
+from kubectl_egress.plan.taking_back import found_migrated
 from kubectl_egress.plan.undo import plan_undo
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "by_hand",
     "calling",
     "egress_files",
+    "found_migrated",
     "is_overlay",
     "overlay_files",
     "permissions",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kubectl_egress import kinds, paths, scan, urls
+from kubectl_egress import kinds, mesh, paths, scan, urls
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import Journal, Lease, MeshRecord, from_config_map
 from kubectl_egress.model import (
@@ -31,17 +31,23 @@ from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import phase_step
 from kubectl_egress.plan.passing import leaving_steps
 from kubectl_egress.plan.patches import patch_between, reverted
+from kubectl_egress.plan.taking_back import changed_since
 
 
 def plan_undo(
-    survey: Survey, hosts: Sequence[Host], workloads: frozenset[Ref] | None = None, lease: Lease | None = None
+    survey: Survey,
+    hosts: Sequence[Host],
+    workloads: frozenset[Ref] | None = None,
+    lease: Lease | None = None,
+    earlier: Mapping[Host, Journal] | None = None,
 ) -> Plan:
     """Everything between what the survey shows and what was there before `hosts` were migrated.
 
-    `workloads`: undo these alone; the mesh objects stay while a caller is left. `lease`: taken first; None where the
-    run holds it already. EgressError for a host without a journal. What somebody else changed since is left alone and
-    said as a finding.
+    `workloads`: undo these alone; the mesh objects stay while a caller is left, and are as `earlier` has them, the journals
+    that the run found. `lease`: taken first; None where the run holds it already. EgressError for a host without a journal.
+    What somebody else changed since is left alone and said as a finding.
     """
+    found = earlier or {}
     journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
     for host in hosts:
         if host not in journals:
@@ -50,7 +56,7 @@ def plan_undo(
                 f"migrated here: {', '.join(sorted(map(str, journals))) or 'nothing'}",
             )
     chosen = [_narrowed(journals[host], workloads) for host in hosts]
-    staying = {host: _left_over(journals[host], workloads) for host in hosts}
+    staying = {host: _left_over(journals[host], workloads, found.get(host)) for host in hosts}
     remaining = [journal for host, journal in journals.items() if host not in hosts]
     undone = [
         undo
@@ -70,11 +76,13 @@ def plan_undo(
     leaving = list(leaving_steps([one for one in chosen if staying[one.host] is None], survey, callers))
     steps += leaving
     for journal in chosen:
-        for record in _in_order(journal, bool(leaving)) if staying[journal.host] is None else ():
+        ends, known = staying[journal.host] is None, found.get(journal.host)
+        records = journal.mesh if ends else changed_since(journal, known, survey) if known else ()
+        for record in _in_order(records, ends and bool(leaving)):
             step, finding = _undo_mesh(record, survey, journal)
             steps += [step] if step else []
             findings += [finding] if finding else []
-        findings += _plain_callers(survey, journal) if staying[journal.host] is None and not journal.named else ()
+        findings += _plain_callers(survey, journal) if ends and not journal.named else ()
     steps += _copies(survey, undone, chosen)
     steps += _ended(survey, chosen, staying)
     return Plan(
@@ -139,10 +147,11 @@ def _narrowed(journal: Journal, workloads: frozenset[Ref] | None) -> Journal:
     return replace(journal, callers=tuple(one for one in journal.callers if one.workload in workloads))
 
 
-def _left_over(journal: Journal, workloads: frozenset[Ref] | None) -> Journal | None:
+def _left_over(journal: Journal, workloads: frozenset[Ref] | None, earlier: Journal | None) -> Journal | None:
     """What the journal still has to say when these workloads are undone; None: nothing."""
-    left = tuple(one for one in journal.callers if workloads is not None and one.workload not in workloads)
-    return replace(journal, callers=left) if left else None
+    known = earlier or journal
+    left = tuple(one for one in known.callers if workloads is not None and one.workload not in workloads)
+    return replace(known, callers=left) if left or (earlier and earlier.named) else None
 
 
 def _ended(survey: Survey, chosen: Sequence[Journal], staying: Mapping[Host, Journal | None]) -> Iterator[Step]:
@@ -184,12 +193,15 @@ def _undo_mesh(record: MeshRecord, survey: Survey, journal: Journal) -> tuple[St
         if (document.body["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) != MANAGED_BY:
             return None, _foreign(record.ref, journal.host)
         return Step(0, Action.DELETE, record.ref, "what the migration added", before=document.body), None
-    after, conflicts = _reverted(document.body, record.before, record.after)
+    # A route that is half-way says what this run wrote, not what somebody has changed.
+    written = {"spec": record.after["spec"]} if mesh.is_passing(document.body) else {}
+    current = {**document.body, **written}
+    after, conflicts = _reverted(current, record.before, record.after)
     patch = patch_between(document.body, after)
     finding = _changed(record.ref, conflicts, journal.host) if conflicts else None
     if not patch:
         return None, finding
-    title = "as it was before the migration took it over"
+    title = "as it was before the migration took it over" if not mesh.is_ours(after) else "as it was before"
     return Step(0, Action.UPDATE, record.ref, title, before=document.body, after=after, patch=patch), finding
 
 
@@ -202,13 +214,13 @@ def _old_pods_gone(callers: tuple[Ref, ...]) -> Step:
 _LAST = {"ServiceEntry": 1, "DestinationRule": 2, "ConfigMap": 3}
 
 
-def _in_order(journal: Journal, entry_first: bool) -> Sequence[MeshRecord]:
+def _in_order(records: Iterable[MeshRecord], entry_first: bool) -> Sequence[MeshRecord]:
     """The rule after the entry whichever run wrote which, else youngest first.
 
     `entry_first`: while its route still takes TLS connections past it.
     """
     places = {**_LAST, **({"ServiceEntry": -1} if entry_first else {})}
-    youngest_first = journal.mesh[::-1]
+    youngest_first = tuple(records)[::-1]
     return sorted(youngest_first, key=lambda record: places.get(record.ref.kind, 0))
 
 
