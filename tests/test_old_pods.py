@@ -82,5 +82,7 @@ def test_who_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, there: Sequence[
     ],
 )
 def test_who_is_waited_for(monkeypatch: pytest.MonkeyPatch, there: Sequence[Body], of: str) -> None:
-    with pytest.raises(EgressError, match=rf"pod (old|copy){of} still calls http://, and is not gone"):
+    with pytest.raises(EgressError, match=rf"pod (old|copy){of} still calls http://, and is not gone") as raised:
         wait(monkeypatch, there, ["new", "old"])
+    name = "old" if of else "copy"
+    assert f"kubectl describe pod {name} -n {NAMESPACE} shows what keeps it" in raised.value.remedy

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kubectl_egress.apply.pods import finished, terminating
-from kubectl_egress.apply.waiting import patiently
+from kubectl_egress.apply.waiting import expired, patiently
 from kubectl_egress.cluster.proxies import read_snapshots
 from kubectl_egress.cluster.survey import pods_of
-from kubectl_egress.errors import EgressError
 from kubectl_egress.model import Outcome, Plan, ProxyUnread, Step, Visibility
 from kubectl_egress.visibility import visibility
 
@@ -35,10 +34,6 @@ def for_name(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: Call
         ]
         if not lacking:
             return Outcome(step, True, f"{len(pods)} {'proxy knows' if len(pods) == 1 else 'proxies know'} the host")
-        if time.monotonic() >= deadline:
-            raise EgressError(
-                f"not every proxy knows the host: {lacking[0]}",
-                "see `kubectl egress inspect -o wide`, or give it more time with --timeout",
-            )
+        expired(deadline, f"not every proxy knows the host: {lacking[0]}")
         say(f"waiting for {len(lacking)} of {len(pods)} proxies: {lacking[0]}")
         time.sleep(_POLL)

@@ -53,7 +53,9 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
         return left
 
     while left := patiently(old_pods, deadline, say):
-        expired(deadline, f"pod {left[0][0]} still calls http://, and is not gone")
+        pod = f"pod {left[0][1]} -n {plan.namespace}"
+        remedy = f"kubectl describe {pod} shows what keeps it, kubectl delete {pod} ends it (a Job's work too)"
+        expired(deadline, f"pod {left[0][0]} still calls http://, and is not gone", remedy)
         say(f"waiting for {len(left)} old pod{'' if len(left) == 1 else 's'} to end: {left[0][1]}")
         time.sleep(POLL)
     return Outcome(step, True)

@@ -226,10 +226,13 @@ def patiently(ask: Callable[[], Found], deadline: float, say: Say) -> Found:
         time.sleep(PAUSE)
 
 
-def expired(deadline: float, message: str) -> None:
+LOOK_AT_PROXIES = "see `kubectl egress inspect -o wide`"
+
+
+def expired(deadline: float, message: str, remedy: str = LOOK_AT_PROXIES) -> None:
     """EgressError with `message` once the deadline has passed."""
     if time.monotonic() >= deadline:
-        raise EgressError(message, "see `kubectl egress inspect -o wide`, or give it more time with --timeout")
+        raise EgressError(message, f"{remedy}, or give it more time with --timeout")
 
 
 def _names(hosts: Sequence[Host]) -> str:
