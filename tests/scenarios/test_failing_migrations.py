@@ -204,3 +204,21 @@ def test_what_cannot_be_put_back_is_said_and_stays_closed(scene: Scene) -> None:
     assert not set(scene.objects()) - {("Deployment", CALLER)}
     assert "hostAliases" not in str(scene.get("Deployment", CALLER)["spec"])
     assert_nothing_in_clear(scene)
+
+
+def test_settings_that_fail_go_and_who_was_migrated_before_goes_on(scene: Scene) -> None:
+    """Another timeout, and another workload: the first one's requests go on under what it was migrated with."""
+    caller = scene.deploy(CALLER, f"https://{HOST}/delay/0.3")
+    scene.deploy("other", f"https://{HOST}/delay/0.3")
+    scene.migrate("--workload", f"deploy/{CALLER}")
+    before = scene.state()
+    for workload in (CALLER, "other"):
+        run = scene.egress(
+            "migrate", HOST, "-y", "--route-timeout", "100ms", "--workload", f"deploy/{workload}", "--window", "10s"
+        )
+        assert run.status == 3, run
+        assert "504 UT" in run.err
+        assert "everything is as it was before" in run.err
+        assert scene.state() == before
+        caller.healthy()
+    assert_nothing_in_clear(scene)
