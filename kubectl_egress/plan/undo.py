@@ -48,13 +48,7 @@ def plan_undo(
     What somebody else changed since is left alone and said as a finding.
     """
     found = earlier or {}
-    journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
-    for host in hosts:
-        if host not in journals:
-            raise EgressError(
-                f"{host} is not migrated in namespace {survey.namespace}: there is no journal of it",
-                f"migrated here: {', '.join(sorted(map(str, journals))) or 'nothing'}",
-            )
+    journals = _journals(hosts, survey)
     chosen = [_narrowed(journals[host], workloads) for host in hosts]
     staying = {host: _left_over(journals[host], workloads, found.get(host)) for host in hosts}
     remaining = [journal for host, journal in journals.items() if host not in hosts]
@@ -78,10 +72,9 @@ def plan_undo(
     for journal in chosen:
         ends, known = staying[journal.host] is None, found.get(journal.host)
         records = journal.mesh if ends else changed_since(journal, known, survey) if known else ()
-        for record in _in_order(records, ends and bool(leaving)):
-            step, finding = _undo_mesh(record, survey, journal)
-            steps += [step] if step else []
-            findings += [finding] if finding else []
+        undoing = [_undo_mesh(one, survey, journal) for one in _in_order(records, ends and bool(leaving))]
+        steps += [step for step, _ in undoing if step]
+        findings += [finding for _, finding in undoing if finding]
         findings += _plain_callers(survey, journal) if ends and not journal.named else ()
     steps += _copies(survey, undone, chosen)
     steps += _ended(survey, chosen, staying)
@@ -91,6 +84,18 @@ def plan_undo(
         steps=tuple(replace(step, order=order) for order, step in enumerate(steps, 1)),
         findings=tuple(findings),
     )
+
+
+def _journals(hosts: Sequence[Host], survey: Survey) -> Mapping[Host, Journal]:
+    """All of the namespace; EgressError where one of these hosts has none."""
+    journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
+    for host in hosts:
+        if host not in journals:
+            raise EgressError(
+                f"{host} is not migrated in namespace {survey.namespace}: there is no journal of it",
+                f"migrated here: {', '.join(sorted(map(str, journals))) or 'nothing'}",
+            )
+    return journals
 
 
 def _refuse_clear(undone: Sequence[CallerUndo], journals: Sequence[Journal], survey: Survey) -> None:
