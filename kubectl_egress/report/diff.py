@@ -10,6 +10,7 @@ from typing import Any
 from kubectl_egress import urls
 from kubectl_egress.model import Body
 from kubectl_egress.report.changes import changes, own_fields, whole
+from kubectl_egress.report.masking import line_shown
 
 # Context lines that hold no value, or one that is a name: `env:`, `- name: API_URL`, `kind: Deployment`, `run: |-`.
 _HARMLESS = re.compile(
@@ -23,7 +24,7 @@ def body_diff(before: Body | None, after: Body | None) -> str:
     """The lines that turn `before` into `after` as YAML, each marked `+`, `-` or a blank; '' if they are the same.
 
     None stands for an object that is not there: the other one is shown whole, a ConfigMap's values as their sizes.
-    Of two objects only what differs is shown. A Secret's values never are. Credentials in URLs are masked.
+    Of two objects only what differs is shown. A Secret's values never are. Credentials in URLs and beside them are masked.
     """
     old = _own(before, before is None or after is None)
     new = _own(after, before is None or after is None)
@@ -31,7 +32,7 @@ def body_diff(before: Body | None, after: Body | None) -> str:
         lines = changes(old, new)
     else:
         lines = [*(whole(old, "-") if old is not None else []), *(whole(new, "+") if new is not None else [])]
-    return urls.shown("".join(f"{line.mark} {line.text}\n" for line in lines))
+    return "".join(line_shown(f"{line.mark} {line.text}\n") for line in lines)
 
 
 def _own(body: Body | None, alone: bool) -> dict[str, Any] | None:
@@ -56,7 +57,7 @@ def text_diff(before: str | None, after: str, name: str) -> str:
     """
     header = [f"--- {f'a/{name}' if before is not None else '/dev/null'}\n", f"+++ b/{name}\n"]
     lines = list(_hunks((before or "").splitlines(keepends=True), after.splitlines(keepends=True)))
-    return urls.shown("".join([*header, *lines])) if lines else ""
+    return urls.shown("".join(header)) + "".join(map(line_shown, lines)) if lines else ""
 
 
 def _hunks(before: list[str], after: list[str]) -> Iterator[str]:
