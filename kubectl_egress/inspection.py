@@ -11,6 +11,7 @@ from kubectl_egress.findings.ports import led
 from kubectl_egress.findings.scope import PROXY_CONTAINER
 from kubectl_egress.findings.wire import destinations_of, outside, proxies_of
 from kubectl_egress.model import (
+    SOURCE_KINDS,
     Body,
     CallSite,
     Finding,
@@ -179,7 +180,7 @@ def call_sites(survey: Survey, places: Iterable[Place] = (), forced: Collection[
         site
         for workload in survey.workloads
         for site in scan(
-            workload.document, survey.config_maps, rows, forced=forced, cluster_domain=domain, namespaces=spaces
+            workload.document, survey.sources, rows, forced=forced, cluster_domain=domain, namespaces=spaces
         )
     )
     sites = led(_unshared(tuple(found), survey), survey)
@@ -197,15 +198,15 @@ def call_sites(survey: Survey, places: Iterable[Place] = (), forced: Collection[
 
 
 def _unshared(sites: tuple[CallSite, ...], survey: Survey) -> tuple[CallSite, ...]:
-    """Of files, where a ConfigMap changes for all its readers: no setting that says a part of another workload's other call."""
+    """Of files, where a ConfigMap or Secret changes for all its readers: no setting that says a part of another workload's other call."""
     readers = {one.ref: one.document for one in survey.workloads if one.document.file}
-    if not any(site.part and site.object.kind == "ConfigMap" and site.workload in readers for site in sites):
+    if not any(site.part and site.object.kind in SOURCE_KINDS and site.workload in readers for site in sites):
         return sites
-    used = {ref: used_by(document, survey.config_maps) for ref, document in readers.items()}
+    used = {ref: used_by(document, survey.sources) for ref, document in readers.items()}
     shared = {
         (site.workload, site.host)
         for site in sites
-        for places in (used.values() if site.part and site.object.kind == "ConfigMap" else ())
+        for places in (used.values() if site.part and site.object.kind in SOURCE_KINDS else ())
         if places.get((site.object, site.steps, site.url.start), frozenset()) - {site.host}
     }
     return tuple(

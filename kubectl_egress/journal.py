@@ -16,6 +16,8 @@ ORIGINAL_ANNOTATION = "egress.kubectl/original"
 KEY = "journal.json"
 LEASE_KEY = "lease.json"
 FORMAT = 1
+# With Secrets in it: who does not know of those would leave pods with http:// URLs, and take the mesh objects away.
+FORMAT_WITH_SECRETS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class SiteRecord:
     """One URL, or one setting, that was rewritten: where, which one of the host's URLs in that string, and the splices."""
 
     object: Ref
-    """The workload, or the original ConfigMap."""
+    """The workload, or the original ConfigMap or Secret."""
     steps: Steps
     container: str
     entry: str
@@ -40,10 +42,13 @@ class SiteRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRecord:
-    """A field of the pod template that names a ConfigMap, and the original's name."""
+    """A field of the pod template that names a ConfigMap or a Secret, and the original's name."""
 
     steps: Steps
     original: str
+    kind: str = "ConfigMap"
+    copy: str = ""
+    """The name of the Secret's copy: none is found by its label, since Secrets are not listed. Empty for a ConfigMap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,17 @@ class Journal:
     def ref(self) -> Ref:
         """The ConfigMap that holds it."""
         return Ref("ConfigMap", self.namespace, journal_name(self.host), "v1")
+
+    @property
+    def secrets(self) -> frozenset[Ref]:
+        """The Secrets that it names: originals, and every copy that was ever made."""
+        found = set()
+        for caller in self.callers:
+            found |= {site.object for site in caller.sites if site.object.kind == "Secret"}
+            for one in caller.references:
+                for name in (one.original, one.copy) if one.kind == "Secret" else ():
+                    found.add(Ref("Secret", caller.workload.namespace, name, "v1"))
+        return frozenset(found)
 
     def caller(self, workload: Ref) -> CallerRecord | None:
         """The record of a workload, if it has one."""
@@ -206,7 +222,8 @@ def to_config_map(journal: Journal, lease: Lease | None = None) -> Body:
 
 def to_text(journal: Journal) -> str:
     """The journal as JSON."""
-    return json.dumps({"format": FORMAT, **asdict(journal)}, indent=1, sort_keys=True)
+    number = FORMAT_WITH_SECRETS if journal.secrets else FORMAT
+    return json.dumps({"format": number, **asdict(journal)}, indent=1, sort_keys=True)
 
 
 def from_config_map(body: Body) -> Journal:
@@ -214,9 +231,9 @@ def from_config_map(body: Body) -> Journal:
     name = body["metadata"]["name"]
     try:
         content = json.loads(body["data"][KEY])
-        if content["format"] != FORMAT:
+        if content["format"] not in (FORMAT, FORMAT_WITH_SECRETS):
             raise EgressError(
-                f"the journal {name} has format {content['format']}, and this version reads {FORMAT}",
+                f"the journal {name} has format {content['format']}, and this version reads {FORMAT_WITH_SECRETS}",
                 "use the version of kubectl egress that wrote it, or a later one",
             )
         return Journal(
@@ -258,7 +275,10 @@ def _caller(record: Mapping[str, Any]) -> CallerRecord:
             )
             for site in record["sites"]
         ),
-        tuple(ReferenceRecord(tuple(one["steps"]), one["original"]) for one in record["references"]),
+        tuple(
+            ReferenceRecord(tuple(one["steps"]), one["original"], one.get("kind", "ConfigMap"), one.get("copy", ""))
+            for one in record["references"]
+        ),
         tuple(
             AnnotationRecord(one["key"], one["before"], one["after"], tuple(Edit(**edit) for edit in one["edits"]))
             for one in record.get("annotations", ())

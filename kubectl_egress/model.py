@@ -16,6 +16,9 @@ Steps = tuple[str | int, ...]
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "kubectl-egress"
 
+# What pod templates read their settings from.
+SOURCE_KINDS = ("ConfigMap", "Secret")
+
 # What a sidecar's metadata says of names that the application asks for (environment of its container).
 DNS_CAPTURE = "ISTIO_META_DNS_CAPTURE"
 DNS_AUTO_ALLOCATE = "ISTIO_META_DNS_AUTO_ALLOCATE"
@@ -171,6 +174,8 @@ class CallSite:
     """Of a call that several settings say, and that can be changed: which of them this is; the URL's span is its value's."""
     led_to: int = 0
     """Where the mesh leads port 80 of the host, or a migration is to: the server's port; 0: nothing is known to lead it."""
+    secret: bool = False
+    """Whether the URL, or a part of it, stands in a Secret: print no more than `scan.shown_site` does."""
 
     @property
     def rewritable(self) -> bool:
@@ -411,6 +416,8 @@ class Survey:
     workloads: tuple[Workload, ...]
     config_maps: Mapping[Ref, Body] = field(default_factory=dict)
     """Those that a pod template in `workloads` reads, and our own copies."""
+    secrets: Mapping[Ref, Body] = field(default_factory=dict)
+    """Likewise, as `secret_values.readable` has them; empty unless that was asked for (`--include-secrets`)."""
     namespaces: Mapping[str, Body] = field(default_factory=dict)
     mesh_objects: tuple[Document, ...] = ()
     """ServiceEntry, DestinationRule, VirtualService, Sidecar and EnvoyFilter of every namespace that may be read."""
@@ -427,9 +434,20 @@ class Survey:
     knative_aliases: bool | None = None
     """Whether Knative lets its Services have host aliases; None: not read."""
     readers: Mapping[Ref, tuple[Ref, ...]] = field(default_factory=dict)
-    """By ConfigMap, the workloads whose pods read it, those that were not asked for too."""
+    """By ConfigMap or Secret, the workloads whose pods read it, those that were not asked for too."""
     resolved: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Addresses by host name, as the resolver of this machine says, which a pod's may not; what is missing did not resolve."""
+    with_secrets: bool = False
+    """Whether every Secret that a pod template names was asked for; one that is not in `secrets` could not be read."""
+
+    @property
+    def sources(self) -> Mapping[Ref, Body]:
+        """What pod templates may read their settings from: ConfigMaps, and Secrets as far as they were read."""
+        return {**self.config_maps, **self.secrets} if self.secrets else self.config_maps
+
+    def source(self, ref: Ref) -> Body | None:
+        """One of them."""
+        return self.secrets.get(ref) if ref.kind == "Secret" else self.config_maps.get(ref)
 
 
 # ---- findings -----------------------------------------------------------------------------------------------------

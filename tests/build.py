@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kubectl_egress import secret_values
 from kubectl_egress.model import Body, Document, Ref
 
 NAMESPACE = "test-ext-svc"
@@ -96,6 +98,18 @@ def config_map(name: str, data: Mapping[str, str], namespace: str = NAMESPACE, *
     }
 
 
+def secret(name: str, data: Mapping[str, str], namespace: str = NAMESPACE, **more: Any) -> dict[str, Any]:
+    """A Secret as the API has it; `data` is what its values mean."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(name, namespace),
+        "type": "Opaque",
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
+        **more,
+    }
+
+
 def pod(
     name: str = "app-1", namespace: str = NAMESPACE, *, ready: bool = True, template: Body | None = None, **more: Any
 ) -> dict[str, Any]:
@@ -128,5 +142,5 @@ def document(body: Body, file: str = "", line: int = 0, index: int = 0) -> Docum
 
 
 def config_maps(*bodies: Body) -> dict[Ref, Body]:
-    """ConfigMaps as `scan` takes them."""
-    return {ref(body): body for body in bodies}
+    """ConfigMaps, and Secrets, as `scan` takes them."""
+    return {ref(body): secret_values.readable(body) if body["kind"] == "Secret" else body for body in bodies}

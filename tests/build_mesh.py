@@ -73,7 +73,8 @@ def survey_of(
     survey = Survey(
         namespace=NAMESPACE,
         workloads=workloads,
-        config_maps=found,
+        config_maps={ref: body for ref, body in found.items() if ref.kind == "ConfigMap"},
+        secrets={ref: body for ref, body in found.items() if ref.kind == "Secret"},
         mesh_objects=tuple(objects),
         settings=settings or MeshSettings(known=True),
         **more,

@@ -113,10 +113,14 @@ def test_who_else_reads_a_config_map_is_said_and_stops_nothing(others: list[str]
 
 
 def test_readers_are_known_by_their_pods_and_by_their_templates() -> None:
-    volumes = [{"name": "v", "configMap": {"name": "settings"}}, {"name": "e"}]
+    volumes = [
+        {"name": "v", "configMap": {"name": "settings"}},
+        {"name": "e"},
+        {"name": "s", "secret": {"secretName": "settings"}},
+    ]
     mounted = pod("other-1", template=pod_template("other", volumes=volumes))
     kept = projection.pod(mounted)
-    assert kept["configMaps"] == ("settings",)
+    assert kept["sources"] == (("ConfigMap", "settings"), ("Secret", "settings"))
     assert "volumes" not in kept["spec"]
     found = owners.readers(
         {
@@ -125,6 +129,7 @@ def test_readers_are_known_by_their_pods_and_by_their_templates() -> None:
         },
         [document(deployment("app", env=READS)), document(deployment("web", containers=[container(env=READS)]))],
     )
-    assert {key.name: [one.name for one in refs] for key, refs in found.items()} == {
-        "settings": ["app", "other", "web"]
+    assert {(key.kind, key.name): [one.name for one in refs] for key, refs in found.items()} == {
+        ("ConfigMap", "settings"): ["app", "other", "web"],
+        ("Secret", "settings"): ["other"],
     }

@@ -13,6 +13,7 @@ from kubectl_egress.errors import EgressError
 from kubectl_egress.findings.ports import towards
 from kubectl_egress.model import Action, Body, Document, Host, Plan, Ref, Step, Survey, Wait, Workload
 from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
+from kubectl_egress.secret_values import readable
 from tests.build import NAMESPACE, config_map, container, deployment, document, workload
 from tests.build_mesh import entry, rule
 from tests.test_patches import applied
@@ -24,6 +25,8 @@ MESH = ("DestinationRule", "ServiceEntry", "VirtualService")
 
 class World:
     """Objects by Ref, and plans done on them in the plainest way."""
+
+    with_secrets = True
 
     def __init__(self, *bodies: Body) -> None:
         self.objects: dict[Ref, dict[str, Any]] = {}
@@ -57,6 +60,10 @@ class World:
             namespace=NAMESPACE,
             workloads=tuple(Workload(one) for one in documents if one.ref.kind in ("Deployment", "CronJob", "Job")),
             config_maps=maps,
+            secrets={
+                one.ref: readable(one.body) for one in documents if one.ref.kind == "Secret" and self.with_secrets
+            },
+            with_secrets=self.with_secrets,
             mesh_objects=tuple(one for one in documents if one.ref.kind in MESH),
             journals=tuple(journals),
         )

@@ -79,9 +79,9 @@ def _places() -> Iterator[str]:
     yield from _table(("what", "where"), patterns)
     yield (
         "`$(VAR)` is resolved as Kubernetes does, chains of them too; of `https://$(HOST)/…` in `env` the scheme changes, and any other URL that is "
-        "composed of several is told. ConfigMaps are read where a container names them: `envFrom` with its prefix, "
-        "`configMapKeyRef`, volumes and projected volumes with `items` and `subPath`. Secrets are not read; that one "
-        "gives a container all its keys, or a variable that is named like a URL, is told. Comments of scripts and files are no calls; the text of a "
+        "composed of several is told. ConfigMaps, and with `--include-secrets` Secrets, are read where a container names them: `envFrom` with its prefix, "
+        "`configMapKeyRef`, volumes and projected volumes with `items` and `subPath`. Of Secrets that are not read it is told that "
+        "one gives a container all its keys, or a variable that is named like a URL. Comments of scripts and files are no calls; the text of a "
         "here-document is a file's.\n"
     )
     yield "Annotations of the pod template count where a container reads them by the downward API, and these:\n"

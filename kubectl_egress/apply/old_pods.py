@@ -14,7 +14,7 @@ from kubectl_egress.cluster import owners
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.errors import NotFoundError
 from kubectl_egress.journal import from_config_map, is_journal, journal_name
-from kubectl_egress.model import Action, Body, Host, Outcome, Plan, Ref, Step
+from kubectl_egress.model import SOURCE_KINDS, Action, Body, Host, Outcome, Plan, Ref, Step
 
 if TYPE_CHECKING:
     from kubectl_egress.cluster import Cluster
@@ -30,9 +30,8 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
     undone = {host.name for host in plan.hosts}
     deleted = (one.before for one in plan.steps if one.action is Action.DELETE)
     ended = {from_config_map(body).host.name for body in deleted if body is not None and is_journal(body)}
-    copies = {
-        one.ref.name for one in plan.steps if one.action is Action.DELETE and one.ref and one.ref.kind == "ConfigMap"
-    }
+    gone = [one.ref for one in plan.steps if one.action is Action.DELETE and one.ref]
+    copies = {(ref.kind, ref.name) for ref in gone if ref.kind in SOURCE_KINDS}
     plain = patiently(lambda: dict(_plain(cluster, plan)), deadline, say)
 
     def old_pods() -> list[tuple[str, str]]:
@@ -69,10 +68,10 @@ def _plain(cluster: Cluster, plan: Plan) -> Iterator[tuple[tuple[Ref, Host], int
             yield from (((one.workload, host), one.plain) for one in from_config_map(body).callers)
 
 
-def needs_proxy(pod: Body, names: set[str], copies: set[str]) -> bool:
-    """Whether the pod was made from a migrated template: it has a host's alias, or reads one of our ConfigMap copies."""
+def needs_proxy(pod: Body, names: set[str], copies: set[tuple[str, str]]) -> bool:
+    """Whether the pod was made from a migrated template: it has a host's alias, or reads one of our copies."""
     spec = pod.get("spec") or {}
     for entry in spec.get("hostAliases") or ():
         if names & set(entry.get("hostnames") or ()) and mesh.is_alias_address(entry.get("ip", "")):
             return True
-    return any(name in copies for _, name in scan.config_map_references({"spec": spec}))
+    return any((kind, name) in copies for _, kind, name in scan.source_references({"spec": spec}))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubectl_egress.apply.lease import HeldLeases, LeaseLostError, holding
 from kubectl_egress.apply.run import Conditions, NotProvenError, run
+from kubectl_egress.cluster.secrets import Secrets
 from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError, UnreachableError
 from kubectl_egress.journal import from_config_map, is_journal
@@ -134,7 +135,7 @@ def undo_of(plan: Plan, cluster: Cluster, held: HeldLeases) -> Plan:
     """
     own = frozenset(step.ref for step in plan.steps if step.action is Action.PATCH and step.ref is not None)
     runs = {from_config_map(step.after).run for step in plan.steps if step.after and is_journal(step.after)}
-    seen = survey(cluster, live=False)
+    seen = survey(cluster, live=False, secrets=Secrets.RECORDED)
     hosts = []
     for document in seen.journals:
         journal = from_config_map(document.body)

@@ -70,7 +70,8 @@ def inspect(
     """Show what the workloads call, and how well the mesh sees it.
 
     Looks for URLs in env, command and args of Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs and CronJobs
-    and in the ConfigMaps that they read, and asks each sidecar what it knows of those hosts. Changes nothing.
+    and in the ConfigMaps (with --include-secrets, the Secrets too) that they read, and asks each sidecar what it knows
+    of those hosts. Changes nothing.
 
     \b
     Examples:
@@ -126,7 +127,14 @@ def read_cluster(
 
     places, forced = reading.places(), reading.forced()
     with Slow(sys.stderr, "reading workloads" + (" and asking their sidecars" if asking else "")):
-        survey = survey_cluster(targets, selection, connection, about_hosts(asking, places, forced), places)
+        survey = survey_cluster(
+            targets,
+            selection,
+            connection,
+            about_hosts(asking, places, forced),
+            places,
+            with_secrets=reading.include_secrets,
+        )
     refuse_blind(survey)
     sites = inspection.call_sites(survey, places, forced)
     check_forced(forced, sites)
@@ -149,7 +157,9 @@ def read_namespaces(
     reports: list[InspectReport] = []
     with Slow(sys.stderr, "reading") as progress:
         asking = about_hosts(asking, places, forced)
-        for survey in surveys_of_cluster(targets, selection, connection, asking, places):
+        for survey in surveys_of_cluster(
+            targets, selection, connection, asking, places, with_secrets=reading.include_secrets
+        ):
             refuse_blind(survey)
             sites = inspection.call_sites(survey, places, forced)
             survey = with_addresses(survey, sites)
@@ -177,7 +187,7 @@ def read_files(targets: Sequence[str], selection: Selection, files: Files, readi
     check_files_alone(targets, selection)
     places, forced = reading.places(), reading.forced()
     texts, documents = read_documents(files)
-    survey = survey_documents(documents, selection.namespace, places)
+    survey = survey_documents(documents, selection.namespace, places, with_secrets=reading.include_secrets)
     sites = with_lines(inspection.call_sites(survey, places, forced), documents, texts, selection.namespace)
     check_forced(forced, sites)
     found = findings_with_lines(checked(survey, sites), sites, documents, texts, selection.namespace)

@@ -9,6 +9,7 @@ from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.sources import readable_journals, refuse_blind
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.proxies import has_proxy, is_running, read_snapshots
+from kubectl_egress.cluster.secrets import Secrets
 from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.drift import Migrations
 from kubectl_egress.errors import NotFoundError
@@ -19,7 +20,7 @@ def migrations_of(namespace: str, all_namespaces: bool, connection: Connection) 
     """Every migration of the namespace, or of all, held against what is there now."""
     cluster = connect(connection.options(namespace))
     try:
-        seen = survey(cluster, all_namespaces=all_namespaces, live=False)
+        seen = survey(cluster, all_namespaces=all_namespaces, live=False, secrets=Secrets.RECORDED)
         refuse_blind(seen)
         readable_journals(seen)
         return drift.migrations(seen, originals(cluster, seen), asked(cluster, seen))
@@ -28,9 +29,12 @@ def migrations_of(namespace: str, all_namespaces: bool, connection: Connection) 
 
 
 def originals(cluster: Cluster, seen: Survey) -> Mapping[Ref, Body | None]:
-    """The ConfigMaps that were copied, as they are now."""
+    """The ConfigMaps and Secrets that were copied, as they are now; the survey has read the Secrets."""
     found: dict[Ref, Body | None] = {}
     for ref in drift.originals_of(seen):
+        if ref.kind == "Secret":
+            found[ref] = seen.secrets.get(ref)
+            continue
         try:
             found[ref] = seen.config_maps.get(ref) or cluster.get(ref)
         except NotFoundError:

@@ -112,6 +112,7 @@ def migrate(
       kubectl egress migrate httpbin.org --workload deploy/curl --dry-run=client
       kubectl egress migrate httpbin.org -o yaml
       kubectl egress migrate httpbin.org -f deploy/ -R --write
+      kubectl egress migrate httpbin.org --include-secrets -o plan
       kubectl egress migrate httpbin.org --retries 2 --route-timeout 15s
     """
     check_format(output, FORMATS)
@@ -187,6 +188,16 @@ def show_plan(plan: Plan, output: str) -> None:
         emit(dump(plan_objects(plan)))
     else:
         emit(plan_text(plan, width(sys.stdout), coloured(sys.stdout)))
+
+
+def refuse_secret_objects(plan: Plan, output: str) -> None:
+    """UsageError where `-o yaml` or `-o json` would print the values of a Secret; without it, the rest would not fit together."""
+    secrets = [step.ref.name for step in plan.steps if step.ref is not None and step.ref.kind == "Secret"]
+    if secrets and output in ("yaml", "json"):
+        raise UsageError(
+            f"-o {output} would print the values of Secret {secrets[0]}",
+            "-o plan shows every step without them; without -o, the cluster is changed; or leave --include-secrets out",
+        )
 
 
 def refuse_blocked(plan: Plan, ignored: frozenset[str], *, show: bool = False) -> None:

@@ -12,7 +12,14 @@ from kubectl_egress.apply.answering import still_unread
 from kubectl_egress.cli.authorities import certificates, check_certificates
 from kubectl_egress.cli.calls import Calls
 from kubectl_egress.cli.doing import Narration, hosts_text, new_lease, waited_for_others
-from kubectl_egress.cli.migrate import NOTHING_CALLED, Choice, Doing, refuse_blocked, show_plan
+from kubectl_egress.cli.migrate import (
+    NOTHING_CALLED,
+    Choice,
+    Doing,
+    refuse_blocked,
+    refuse_secret_objects,
+    show_plan,
+)
 from kubectl_egress.cli.near import by_name, check_called
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.output import confirm, say
@@ -22,6 +29,7 @@ from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.guarding import guard_of, with_policies
 from kubectl_egress.cluster.permissions import not_permitted
 from kubectl_egress.cluster.proxies import pod_ref
+from kubectl_egress.cluster.secrets import Secrets
 from kubectl_egress.cluster.surroundings import services_of
 from kubectl_egress.cluster.survey import is_leaving, survey
 from kubectl_egress.cluster.targets import parse_targets
@@ -43,6 +51,7 @@ def migrate_cluster(
     """Migrate callers in a namespace of the cluster; the exit status."""
     asked = tuple(dict.fromkeys(parse_host(host) for host in hosts))
     places, forced = choice.places(), choice.forced()
+    secrets = Secrets.NAMED if choice.include_secrets else Secrets.RECORDED
     cluster = connect(connection.options(choice.namespace, doing.field_manager))
     try:
         if calls.alias and len(asked) != 1:
@@ -51,7 +60,8 @@ def migrate_cluster(
         _check_authority(cluster, calls)
 
         def read() -> Survey:
-            found = _with_service(cluster, survey(cluster, hosts=None, places=places), calls.alias)
+            found = survey(cluster, hosts=None, places=places, secrets=secrets)
+            found = _with_service(cluster, found, calls.alias)
             return with_policies(cluster, found) if guard else found
 
         seen = read()
@@ -77,6 +87,7 @@ def migrate_cluster(
             plan = make_plan(seen, sites, wanted, workloads, choice, calls, guard) if denied else plan
         ignored = frozenset(choice.ignore or ())
         if output:
+            refuse_secret_objects(plan, output)
             show_plan(plan, output)
             refuse_blocked(plan, ignored)
             return 3 if doing.exit_code and plan.steps else 0

@@ -60,6 +60,8 @@ def _check_flags(hosts: Sequence[str], choice: Choice, doing: Doing, calls: Call
         raise UsageError("--write has no file to write to: the manifests come from standard input", "name a file")
     if calls.alias and len(hosts) != 1:
         raise UsageError("--alias is one host's", "name the one host that NAME is to stand for")
+    if choice.include_secrets:
+        raise UsageError("--include-secrets does not go with -f", "change the URL in the Secret's manifest by hand")
     if calls.named:
         raise UsageError(
             "--mode named does not go with -f",

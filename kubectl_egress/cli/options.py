@@ -105,6 +105,14 @@ class Reading:
         ),
     ] = field(default_factory=list)
 
+    include_secrets: Annotated[
+        bool,
+        typer.Option(
+            "--include-secrets",
+            help="Read the Secrets that pod templates name, too, one by one; no value of them is ever shown.",
+        ),
+    ] = False
+
     def places(self) -> tuple[Place, ...]:
         """What `--path` adds to the table of places; UsageError for what is none."""
         from kubectl_egress.places import parse_place

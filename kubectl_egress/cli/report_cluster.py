@@ -13,6 +13,7 @@ from kubectl_egress.cli.verify_cluster import proven
 from kubectl_egress.cluster import Cluster, connect
 from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.revisions import revisions
+from kubectl_egress.cluster.secrets import Secrets
 from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import Journal
@@ -29,7 +30,7 @@ def ticket_of(
     wanted = [parse_host(host) for host in hosts]
     cluster = connect(connection.options(namespace))
     try:
-        seen = survey(cluster, live=False)
+        seen = survey(cluster, live=False, secrets=Secrets.RECORDED)
         refuse_blind(seen)
         journals = _chosen(journals_of(seen), wanted, seen)
         chosen = [journal.host for journal in journals]

@@ -25,9 +25,12 @@ def survey_cluster(
     connection: Connection,
     asking: Asking | None = None,
     places: Sequence[Place] = (),
+    *,
+    with_secrets: bool = False,
 ) -> Survey:
     """Everything that there is to know of the targets in the cluster; the connection is closed again."""
     from kubectl_egress.cluster import connect
+    from kubectl_egress.cluster.secrets import Secrets
     from kubectl_egress.cluster.survey import survey
     from kubectl_egress.cluster.targets import parse_targets
 
@@ -42,6 +45,7 @@ def survey_cluster(
             live=asking is not None,
             asking=asking,
             places=places,
+            secrets=Secrets.NAMED if with_secrets else Secrets.NONE,
         )
     finally:
         cluster.close()
@@ -53,16 +57,20 @@ def surveys_of_cluster(
     connection: Connection,
     asking: Asking | None = None,
     places: Sequence[Place] = (),
+    *,
+    with_secrets: bool = False,
 ) -> Iterator[Survey]:
     """As `survey_cluster`, of all namespaces one after another while the cluster is still being read."""
     from kubectl_egress.cluster import connect
+    from kubectl_egress.cluster.secrets import Secrets
     from kubectl_egress.cluster.stream import surveys
     from kubectl_egress.cluster.targets import parse_targets
 
     parsed = parse_targets(targets)
     cluster = connect(connection.options(selection.namespace))
     try:
-        yield from surveys(cluster, parsed, selector=selection.selector, places=places, asking=asking)
+        secrets = Secrets.NAMED if with_secrets else Secrets.NONE
+        yield from surveys(cluster, parsed, selector=selection.selector, places=places, asking=asking, secrets=secrets)
     finally:
         cluster.close()
 
@@ -149,12 +157,14 @@ def read_documents(files: Files) -> tuple[Mapping[str, str], tuple[Document, ...
     return texts, tuple(document for file, text in texts.items() for document in manifests.parse(text, file))
 
 
-def survey_documents(documents: Sequence[Document], namespace: str = "", places: Sequence[Place] = ()) -> Survey:
+def survey_documents(
+    documents: Sequence[Document], namespace: str = "", places: Sequence[Place] = (), *, with_secrets: bool = False
+) -> Survey:
     """What the documents say, as a Survey; `namespace` is that of objects which name none, as with kubectl's -n.
 
-    What a row of `--path` is about counts as a workload.
+    What a row of `--path` is about counts as a workload. `with_secrets`: Secrets are read, too.
     """
-    from kubectl_egress import kinds
+    from kubectl_egress import kinds, secret_values
     from kubectl_egress.mesh import is_ours
     from kubectl_egress.model import Survey, Workload
 
@@ -168,6 +178,12 @@ def survey_documents(documents: Sequence[Document], namespace: str = "", places:
             or any(place.concerns(document) for place in places)
         ),
         config_maps={document.ref: document.body for document in named if document.ref.kind == "ConfigMap"},
+        secrets={
+            document.ref: secret_values.readable(document.body)
+            for document in named
+            if with_secrets and document.ref.kind == "Secret" and secret_values.is_read(document.body)
+        },
+        with_secrets=with_secrets,
         namespaces={document.ref.name: document.body for document in named if document.ref.kind == "Namespace"},
         mesh_objects=tuple(
             document
@@ -251,6 +267,8 @@ def _spot(site: CallSite, held: Mapping[tuple[Ref, str, int], Document]) -> Spot
     document = held.get((site.object, site.file, site.line)) or held.get((site.object, "", 0))
     if document is None:
         return None
+    if site.object.kind == "Secret" and site.steps[-1] in (document.body.get("stringData") or {}):
+        return Spot(document.file, document.index, ("stringData", *site.steps[1:]))
     return document.spots.get(site.steps) or Spot(document.file, document.index, site.steps)
 
 

@@ -12,6 +12,7 @@ from kubectl_egress.cli.sources import journals_of
 from kubectl_egress.cluster import Cluster
 from kubectl_egress.cluster.connection import parse_timeout
 from kubectl_egress.cluster.permissions import not_permitted
+from kubectl_egress.cluster.secrets import Secrets
 from kubectl_egress.cluster.survey import survey
 from kubectl_egress.errors import EgressError, ForbiddenError
 from kubectl_egress.model import Plan
@@ -24,7 +25,7 @@ def make_plan(cluster: Cluster, hosts: Sequence[str], *, writing: bool) -> Plan:
 
     `writing`: it is going to be done, so that whoever is at work on the same hosts has to have ended.
     """
-    seen = survey(cluster, live=False)
+    seen = survey(cluster, live=False, secrets=Secrets.RECORDED)
     journals = journals_of(seen)
     chosen = list(dict.fromkeys(parse_host(host) for host in hosts)) or sorted(journal.host for journal in journals)
     if not chosen:
@@ -32,7 +33,7 @@ def make_plan(cluster: Cluster, hosts: Sequence[str], *, writing: bool) -> Plan:
             f"nothing is migrated in namespace {seen.namespace}", "give -n NAMESPACE for another namespace"
         )
     if writing and waited_for_others(cluster, seen, chosen):
-        seen = survey(cluster, live=False)
+        seen = survey(cluster, live=False, secrets=Secrets.RECORDED)
     return plan_undo(seen, chosen, lease=new_lease())
 
 

@@ -49,6 +49,7 @@ def built_in(kind: str) -> ApiResource:
 
 PODS = built_in("Pod")
 CONFIG_MAPS = built_in("ConfigMap")
+SECRETS = built_in("Secret")
 NAMESPACES = built_in("Namespace")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kubectl_egress import kinds
-from kubectl_egress.cluster.projection import CONFIG_MAPS
+from kubectl_egress.cluster.projection import SOURCES
 from kubectl_egress.model import Body, Document, Ref
-from kubectl_egress.scan import config_map_references
+from kubectl_egress.scan import source_references
 
 # What stands between a workload and its pods, and is no workload of its own then.
 BETWEEN = {"ReplicaSet": ("Deployment", "Rollout"), "Job": ("CronJob",)}
@@ -61,15 +61,15 @@ def pods_by_workload(pods: Iterable[Body], known: Mapping[Ref, Ref]) -> Mapping[
 
 
 def readers(grouped: Mapping[Ref, Iterable[Body]], workloads: Iterable[Document]) -> Mapping[Ref, tuple[Ref, ...]]:
-    """By ConfigMap, the workloads that read it: by their pods, as `projection` keeps them, and by their templates."""
+    """By ConfigMap and Secret, the workloads that read it: by their pods, as `projection` keeps them, and by their templates."""
     found: dict[Ref, set[Ref]] = {}
     for ref, pods in grouped.items():
-        for name in {name for pod in pods for name in pod.get(CONFIG_MAPS, ())}:
-            found.setdefault(Ref("ConfigMap", ref.namespace, name, "v1"), set()).add(ref)
+        for kind, name in {source for pod in pods for source in pod.get(SOURCES, ())}:
+            found.setdefault(Ref(kind, ref.namespace, name, "v1"), set()).add(ref)
     for one in workloads:
-        for _, name in config_map_references(kinds.pod_template(one.body) or {}):
-            found.setdefault(Ref("ConfigMap", one.ref.namespace, name, "v1"), set()).add(one.ref)
-    return {config_map: tuple(sorted(refs)) for config_map, refs in found.items()}
+        for _, kind, name in source_references(kinds.pod_template(one.body) or {}):
+            found.setdefault(Ref(kind, one.ref.namespace, name, "v1"), set()).add(one.ref)
+    return {source: tuple(sorted(refs)) for source, refs in found.items()}
 
 
 def _knative(owner: Ref, pod: Body) -> Ref | None:

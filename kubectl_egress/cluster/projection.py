@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubectl_egress.model import DNS_AUTO_ALLOCATE, DNS_CAPTURE, DUAL_STACK, Body
-from kubectl_egress.scan import config_map_references
+from kubectl_egress.scan import source_references
 
 # A field, and the fields below it that are kept; None keeps the whole value. Lists: of each of their entries.
 Fields = Mapping[str, "Fields | None"]
@@ -61,18 +61,18 @@ def projected(value: Any, fields: Fields | None) -> Any:
     return {key: projected(value[key], below) for key, below in fields.items() if key in value}
 
 
-CONFIG_MAPS = "configMaps"
-"""Where a pod, as it is kept, has the names of the ConfigMaps that it reads; none of its own fields."""
+SOURCES = "sources"
+"""Where a pod, as it is kept, has kind and name of the ConfigMaps and Secrets that it reads; none of its own fields."""
 # What every pod reads, and nobody changes.
-_EVERYBODYS = frozenset({"kube-root-ca.crt", "istio-ca-root-cert"})
+_EVERYBODYS = frozenset({("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "istio-ca-root-cert")})
 
 
 def pod(body: Body) -> Body:
-    """A pod with the fields that are read, and the names of the ConfigMaps that it reads."""
+    """A pod with the fields that are read, and the names of the ConfigMaps and Secrets that it reads."""
     found: dict[str, Any] = projected(body, POD)
-    names = {name for _, name in config_map_references(body)} - _EVERYBODYS
+    names = {(kind, name) for _, kind, name in source_references(body)} - _EVERYBODYS
     if names:
-        found[CONFIG_MAPS] = tuple(map(sys.intern, sorted(names)))
+        found[SOURCES] = tuple((sys.intern(kind), sys.intern(name)) for kind, name in sorted(names))
     spec = found.get("spec") or {}
     for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
         _keep_proxy_settings(container)

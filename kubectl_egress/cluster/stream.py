@@ -23,6 +23,7 @@ from kubectl_egress.cluster.lists import (
     slimmer,
 )
 from kubectl_egress.cluster.resources import ApiResource
+from kubectl_egress.cluster.secrets import Secrets
 from kubectl_egress.cluster.surroundings import (
     is_read,
     mesh_of,
@@ -136,16 +137,17 @@ def surveys(
     selector: str = "",
     places: Sequence[Place] = (),
     asking: Asking | None = None,
+    secrets: Secrets = Secrets.NONE,
 ) -> Iterator[Survey]:
     """A Survey of each namespace that has workloads, as `survey` makes one; at least one, which may be empty.
 
-    `asking`: how to ask the sidecars; None: not at all. Raises what `survey` raises, and EgressError for a server whose
+    `asking`: how to ask the sidecars; None: not at all. `secrets`: which Secrets to read. Raises what `survey` raises, and EgressError for a server whose
     lists have another order.
     """
     selections = select(targets, cluster.resource, selector=selector, all_namespaces=True, more=cluster.custom_kinds)
     with side_by_side(_READERS, "stream") as pool:
         others = () if targets else other_resources(cluster, places)
-        yield from _surveys(cluster, selections, others, selector, asking, pool)
+        yield from _surveys(cluster, selections, others, selector, asking, secrets, pool)
 
 
 def _surveys(
@@ -154,6 +156,7 @@ def _surveys(
     others: Sequence[ApiResource],
     selector: str,
     asking: Asking | None,
+    secrets: Secrets,
     pool: ThreadPoolExecutor,
 ) -> Iterator[Survey]:
     mesh = pool.submit(mesh_of, cluster, None)
@@ -191,7 +194,7 @@ def _surveys(
         )
         if workloads or not any(lane.head() for lane in lanes):
             asked += 1
-            yield assembled(cluster, found, "", asking)
+            yield assembled(cluster, found, "", asking, secrets)
 
 
 def _of_their_own(

@@ -12,6 +12,7 @@ from kubectl_egress.cluster.cluster import Cluster
 from kubectl_egress.cluster.lists import PODS, Read, document, listed, resource_of, side_by_side
 from kubectl_egress.cluster.proxies import CONCURRENCY, has_proxy, is_running, not_running, read_snapshots
 from kubectl_egress.cluster.resources import ApiResource
+from kubectl_egress.cluster.secrets import Secrets, secrets_of
 from kubectl_egress.cluster.surroundings import (
     config_maps_of,
     journals_and_others,
@@ -60,11 +61,12 @@ def survey(
     places: Sequence[Place] = (),
     concurrency: int = CONCURRENCY,
     asking: Asking | None = None,
+    secrets: Secrets = Secrets.NONE,
 ) -> Survey:
     """Read the workloads that the targets and the label selector mean, and what decides about them.
 
     Without targets, also objects of other kinds that a row of `places` (`--path`) is about. `live`: ask the sidecars of their running pods too, about `hosts` (None: about everything outbound), or as `asking` says.
-    What may not be read becomes a Denied. Raises UsageError for targets that do not fit together, NotFoundError for
+    `secrets`: which Secrets to read, beside all else. What may not be read becomes a Denied. Raises UsageError for targets that do not fit together, NotFoundError for
     a target, a type or a namespace that does not exist, ForbiddenError for credentials that do not count (401), and
     UnreachableError.
     """
@@ -76,24 +78,27 @@ def survey(
         others = () if targets else other_resources(cluster, places)
         found = _gather(cluster, selections, namespace, selector, pool, others)
     how = (asking or Asking(hosts, concurrency=concurrency)) if live else None
-    return assembled(cluster, found, namespace or "", how)
+    return assembled(cluster, found, namespace or "", how, secrets)
 
 
-def assembled(cluster: Cluster, found: Found, namespace: str, asking: Asking | None) -> Survey:
-    """Pods put to their workloads, and their sidecars asked (None: not at all)."""
+def assembled(cluster: Cluster, found: Found, namespace: str, asking: Asking | None, secrets: Secrets) -> Survey:
+    """Pods put to their workloads, the Secrets that are to be read, and their sidecars asked (None: not at all)."""
     grouped = owners.pods_by_workload(found.pods, owners.parents(found.between))
     workloads = tuple(Workload(one, grouped.get(one.ref, ())) for one in found.workloads)
     journals, config_maps = journals_and_others(found.config_maps)
     besides = recorded_besides(cluster, journals)
+    hidden = secrets_of(cluster, found.workloads, journals, secrets)
     seen = Survey(
         namespace=namespace,
         workloads=workloads,
         config_maps=config_maps,
+        secrets={document(body).ref: body for body in hidden.items},
+        with_secrets=secrets is Secrets.NAMED,
         namespaces={body["metadata"]["name"]: body for body in found.namespaces},
         mesh_objects=tuple(document(body) for body in (*found.mesh, *besides.items)),
         journals=journals,
         settings=found.settings,
-        denied=(*found.denied, *besides.denied),
+        denied=(*found.denied, *besides.denied, *dict.fromkeys(hidden.denied)),
         live=True,
         knative_aliases=knative_aliases(cluster, found.workloads),
         readers=owners.readers(grouped, found.workloads),

@@ -6,25 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kubectl_egress import findings, mesh
-from kubectl_egress.drift.callers import config_map_drifts, template_drifts, workload_gone
+from kubectl_egress.drift.callers import source_drifts, template_drifts, workload_gone
 from kubectl_egress.drift.mesh_objects import mesh_drifts
 from kubectl_egress.drift.nouns import CODES, Drift, Migration, Migrations
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import Journal, from_config_map
-from kubectl_egress.model import Body, Document, Finding, Proxy, ProxyUnread, Ref, Survey
+from kubectl_egress.model import SOURCE_KINDS, Body, Document, Finding, Proxy, ProxyUnread, Ref, Survey
 from kubectl_egress.verify import Expected, configured
 
 __all__ = ["CODES", "Drift", "Migration", "Migrations", "migrations", "originals_of", "readable"]
 
 
 def originals_of(survey: Survey) -> tuple[Ref, ...]:
-    """The ConfigMaps that migrations have copied, which have to be read besides: no template names them any more."""
+    """The ConfigMaps and Secrets that migrations have copied, which have to be read besides: no template names them any more."""
     found = {
         site.object
         for journal in readable(survey)
         for caller in journal.callers
         for site in caller.sites
-        if site.object.kind == "ConfigMap"
+        if site.object.kind in SOURCE_KINDS
     }
     return tuple(sorted(found))
 
@@ -32,7 +32,7 @@ def originals_of(survey: Survey) -> tuple[Ref, ...]:
 def migrations(survey: Survey, originals: Mapping[Ref, Body | None], proxies: Mapping[Ref, Proxy] | None) -> Migrations:
     """Hold every journal of the survey against the rest of it.
 
-    `originals`: the ConfigMaps of `originals_of`, None for one that is gone. `proxies`: by pod; None: nobody asked.
+    `originals`: the sources of `originals_of`, None for one that is gone. `proxies`: by pod; None: nobody asked.
     """
     journals = readable(survey)
     unread = tuple(_unreadable(survey))
@@ -102,7 +102,7 @@ def _drifts(
             yield workload_gone(caller, journal)
             continue
         yield from template_drifts(workload, caller, journal)
-        yield from config_map_drifts(workload, caller, journals, survey, originals)
+        yield from source_drifts(workload, caller, journals, survey, originals)
     for pod, said in _asked(journal, survey, proxies or {}):
         yield from _proxy_drifts(pod, said, journal)
 

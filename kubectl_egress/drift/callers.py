@@ -1,4 +1,4 @@
-"""Workloads and ConfigMaps of a migration that somebody deleted or changed."""
+"""Workloads, ConfigMaps and Secrets of a migration that somebody deleted or changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from kubectl_egress import kinds, mesh, paths, scan, urls
 from kubectl_egress.drift.nouns import Drift
 from kubectl_egress.journal import CallerRecord, Journal, SiteRecord
-from kubectl_egress.model import Body, Host, Ref, Survey, Workload
+from kubectl_egress.model import SOURCE_KINDS, Body, Host, Ref, Survey, Workload
 from kubectl_egress.plan.callers import original_of
 from kubectl_egress.plan.callers_undo import setting_restored, undo_site, where_now
 
@@ -77,25 +77,27 @@ def _url_now(body: Body, site: SiteRecord, host: Host) -> tuple[str, bool]:
     return "", True
 
 
-def config_map_drifts(
+def source_drifts(
     workload: Workload,
     caller: CallerRecord,
     journals: Sequence[Journal],
     survey: Survey,
     originals: Mapping[Ref, Body | None],
 ) -> Iterator[Drift]:
-    """ConfigMaps that the workload reads by copies: the copy, the original, and what became of them."""
+    """ConfigMaps and Secrets that the workload reads by copies: the copy, the original, and what became of them."""
     template = kinds.pod_template(workload.document.body) or {}
-    used = dict.fromkeys(name for _, name in scan.config_map_references(template))
     copies = {}
-    for name in used:
-        ref = Ref("ConfigMap", workload.ref.namespace, name, "v1")
-        if (body := survey.config_maps.get(ref)) is not None:
+    for kind, name in dict.fromkeys((kind, name) for _, kind, name in scan.source_references(template)):
+        ref = Ref(kind, workload.ref.namespace, name, "v1")
+        if (body := survey.sources.get(ref)) is not None:
             copies[original_of(ref, body)] = (ref, body)
-    for original in sorted({site.object for site in caller.sites if site.object.kind == "ConfigMap"}):
+    # what may not be read is said once, elsewhere
+    unread = any((one.verb, one.resource) == ("get", "secrets") for one in survey.denied)
+    known = SOURCE_KINDS[:1] if unread else SOURCE_KINDS
+    for original in sorted({site.object for site in caller.sites if site.object.kind in known}):
         ref, copy = copies.get(original, (original, None))
         if copy is None:
-            message = f"no copy of ConfigMap {original.name} is there for {workload.ref.name} to read"
+            message = f"no copy of {original.kind} {original.name} is there for {workload.ref.name} to read"
             yield Drift("copy-gone", original, message, "undo the migration, and migrate anew")
         elif ref == original:
             message = f"{workload.ref.kind.lower()}/{workload.ref.name} reads the original again"
@@ -114,7 +116,9 @@ def _original_drifts(
 ) -> Iterator[Drift]:
     current = originals.get(original)
     if current is None:
-        remedy = f"kubectl get configmap {ref.name} -n {ref.namespace} shows the copy; make the original from it"
+        remedy = (
+            f"kubectl get {ref.kind.lower()} {ref.name} -n {ref.namespace} shows the copy; make the original from it"
+        )
         yield Drift("original-gone", original, "it was deleted since it was copied", remedy)
         return
     content: Body = copy

@@ -27,9 +27,9 @@ CODES = {
     "workload-gone": "a workload that was migrated is not there any more",
     "url-changed": "a URL is not what the migration made of it",
     "alias-lost": "the host's alias is gone: it fails closed no longer",
-    "copy-gone": "the ConfigMap copy that the pods read is not there",
-    "original-changed": "the original ConfigMap has changed since it was copied: the pods do not see it",
-    "original-gone": "the original ConfigMap was deleted: undo would point at nothing",
+    "copy-gone": "the copy of a ConfigMap or Secret that the pods read is not there",
+    "original-changed": "the original ConfigMap or Secret has changed since it was copied: the pods do not see it",
+    "original-gone": "the original ConfigMap or Secret was deleted: undo would point at nothing",
     "rule-missing": "a proxy does not originate TLS for the host",
     "unread": "a proxy, a journal or a type of object could not be read",
 }

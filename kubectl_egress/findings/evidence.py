@@ -9,6 +9,7 @@ from typing import Any
 from kubectl_egress import paths, urls
 from kubectl_egress.findings.scope import Found, Scope
 from kubectl_egress.model import Body, Evidence, Host, Ref, Steps
+from kubectl_egress.scan import shown_site
 
 LONGEST = 200
 # Where people write what programs read, secrets included: of such a string its URLs alone are shown, masked.
@@ -29,7 +30,7 @@ def evidence_of(found: Found, scope: Scope) -> tuple[Evidence, ...]:
 def _call(scope: Scope, host: Host) -> tuple[Evidence, ...]:
     for caller in scope.callers:
         for site in caller.uses(host):
-            return (Evidence(site.object, site.steps, urls.shown(site.url.text)),)
+            return (Evidence(site.object, site.steps, shown_site(site)),)
     return ()
 
 
@@ -42,7 +43,7 @@ def _value(scope: Scope, ref: Ref, steps: Steps) -> Any:
 
 
 def _body(scope: Scope, ref: Ref) -> Body:
-    return scope.bodies.get(ref) or scope.survey.config_maps.get(ref) or scope.mesh_bodies.get(ref) or {}
+    return scope.bodies.get(ref) or scope.survey.source(ref) or scope.mesh_bodies.get(ref) or {}
 
 
 def shown(value: Any, ref: Ref, steps: Steps) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kubectl_egress import kinds
 from kubectl_egress.findings.rewriting import owner
 from kubectl_egress.findings.scope import Caller, Found, Scope, title
-from kubectl_egress.model import Body, Document, Host
+from kubectl_egress.model import Body, Document, Host, Ref
 
 _ARGO_MANAGERS = ("argocd-controller", "argocd-application-controller")
 _FLUX_KEEPS = ("IfNotPresent", "Ignore")
@@ -39,12 +39,54 @@ def gitops_owned(scope: Scope) -> Iterator[Found]:
                 f"change its source: {found.source}{_origin(body)}; kubectl egress migrate -f DIR --write edits manifests",
                 caller.ref,
             )
+        yield from _secrets(scope, caller)
     for namespace, host in scope.pairs:
         for kind in ("DestinationRule", "ServiceEntry"):
             document = scope.chosen(kind, host, namespace)
             found = owner_of(document.body) if document else None
             if document and found:
                 yield from _taken_over(scope, host, namespace, document, found)
+
+
+# Labels and annotations of those that renew a Secret without owning it.
+_RENEWERS = {
+    "reconcile.external-secrets.io/": "External Secrets",
+    "secrets.hashicorp.com/": "the Vault Secrets Operator",
+    "cert-manager.io/": "cert-manager",
+    "sealedsecrets.bitnami.com/": "Sealed Secrets",
+    "secrets-store.csi.k8s.io/managed": "the Secrets Store CSI driver",
+    "replicator.v1.mittwald.de/replicated-from": "Kubernetes Replicator",
+    "reflector.v1.k8s.emberstack.com/reflects": "Reflector",
+}
+
+
+def _secrets(scope: Scope, caller: Caller) -> Iterator[Found]:
+    """Secrets with URLs of the hosts that something else renews by itself: a copy of one would keep what was."""
+    told: set[Ref] = set()
+    for site in caller.sites:
+        hosts = scope.called(site) if site.rewritable and site.url.encrypted else ()
+        body = scope.survey.source(site.object) if site.object.kind == "Secret" else None
+        if not hosts or body is None or site.object in told:
+            continue
+        renewer = _renewer(body)
+        if renewer:
+            told.add(site.object)
+            yield Found(
+                f"{renewer} renews {title(site.object)}, and the copy that the pods would read keeps what is in it now",
+                "change the URL where the Secret has it from, or move it from there into a ConfigMap",
+                caller.ref,
+                hosts[0],
+                site.object,
+            )
+
+
+def _renewer(body: Body) -> str:
+    """Who writes a Secret again and again: the owner that it names, or whoever leaves such marks; empty for nobody."""
+    metadata = body.get("metadata") or {}
+    for one in metadata.get("ownerReferences") or ():
+        return f"{one.get('kind')} {one.get('name')}"
+    marks = [*(metadata.get("labels") or {}), *(metadata.get("annotations") or {})]
+    return next((name for prefix, name in _RENEWERS.items() if any(key.startswith(prefix) for key in marks)), "")
 
 
 def _taken_over(scope: Scope, host: Host, namespace: str, document: Document, found: Owner) -> Iterator[Found]:

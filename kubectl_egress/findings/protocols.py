@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 from kubectl_egress import paths
 from kubectl_egress.findings.scope import Caller, Found, Scope
-from kubectl_egress.findings.settings import command_lines, environment, has_option, has_value, jvm_options
+from kubectl_egress.findings.settings import (
+    JVM_VARIABLES,
+    CommandLine,
+    command_lines,
+    environment,
+    has_option,
+    has_value,
+    jvm_options,
+)
 from kubectl_egress.model import Host, ProxySnapshot, Severity, Steps
 from kubectl_egress.proxy.routing import concerns as counted_for
 
@@ -39,7 +47,7 @@ def https_redirect(scope: Scope, caller: Caller) -> Iterator[Found]:
             allowed = has_value(line, "--proto")
             if allowed and not _allows_http(allowed):
                 yield Found(
-                    f"a command calls it with --proto {allowed}, which refuses http://",
+                    f"a command calls it with --proto{_of(line, allowed)}, which refuses http://",
                     "take --proto out of the command, or let it hold http",
                     caller.ref,
                     host,
@@ -56,6 +64,11 @@ def https_redirect(scope: Scope, caller: Caller) -> Iterator[Found]:
                     line.object,
                     line.steps,
                 )
+
+
+def _of(line: CommandLine, value: str) -> str:
+    """An option's value, as it may be shown: nothing of a script in a Secret."""
+    return "" if line.object.kind == "Secret" else f" {value}"
 
 
 def _allows_http(protocols: str) -> bool:
@@ -140,10 +153,13 @@ def old_protocol(scope: Scope, caller: Caller) -> Iterator[Found]:
                     steps=(*steps, "command" if container.get("command") else "args"),
                 )
     for steps, container in caller.containers():
-        protocols = _JVM_TLS.search(jvm_options(container, environment(scope, caller, steps, container)))
+        variables = environment(scope, caller, steps, container)
+        protocols = _JVM_TLS.search(jvm_options(container, variables))
         if protocols and not _MODERN.search(protocols[1]):
+            hidden = any(variables[name].object.kind == "Secret" for name in JVM_VARIABLES if name in variables)
+            spoken = "old TLS" if hidden else protocols[1]
             yield Found(
-                f"the JVM of container {container.get('name')} speaks {protocols[1]} alone, the sidecar TLS 1.2 and 1.3",
+                f"the JVM of container {container.get('name')} speaks {spoken} alone, the sidecar TLS 1.2 and 1.3",
                 "see that the server speaks TLS 1.2 or 1.3",
                 caller.ref,
                 steps=steps,

@@ -201,8 +201,10 @@ ROWS = (
         "gitops-owned",
         BLOCK,
         "something else writes the object, and will take the patch back",
-        "Labels, annotations, field managers or owner references say that Argo CD, Flux, Helm, kapp or an operator applies it.",
-        "At its next run the source wins: the workload is back on https, and restarts once more.",
+        "Labels, annotations, field managers or owner references say that Argo CD, Flux, Helm, kapp or an operator applies it; or "
+        "the URL is in a Secret that External Secrets, Sealed Secrets, Vault's operator or another owner renews.",
+        "At its next run the source wins: the workload is back on https, and restarts once more. Of a Secret, the pods would read "
+        "a copy, which nobody renews.",
         "Change the source: kubectl egress migrate HOST -f DIR --write, then commit.",
         ownership.gitops_owned,
         ignorable=True,
@@ -248,7 +250,7 @@ ROWS = (
         "a URL of the host cannot be changed by a plan",
         "It is composed of several settings, speaks TLS on port 80, is no external name, or the like; the message says "
         "which. Where other URLs of the host in the workload can be changed it only warns; of a comment, of what the "
-        "kubelet calls itself, and of settings whose value is in a Secret, it only informs.",
+        "kubelet calls itself, and of settings whose value is in a Secret that is not read, it only informs.",
         "The call stays on https. It goes on working, and the mesh goes on seeing no more than its host.",
         "Change the string by hand where the message says, or leave it.",
         sources.not_rewritable,

@@ -150,9 +150,9 @@ class Scope:
         return {workload.ref: workload.document.body for workload in self.survey.workloads}
 
     def scripts(self, caller: Caller) -> tuple[tuple[str, Ref, Steps], ...]:
-        """Where a caller's containers may run curl or wget: the text, the object and the address; files of ConfigMaps too."""
+        """Where a caller's containers may run curl or wget: the text, the object and the address; files of its sources too."""
         if caller.ref not in self._scripts:
-            found = ((text, ref, steps) for text, ref, steps in _texts(caller, self.survey.config_maps))
+            found = ((text, ref, steps) for text, ref, steps in _texts(caller, self.survey.sources))
             self._scripts[caller.ref] = tuple(dict.fromkeys(one for one in found if _CLIENTS.search(one[0])))
         return self._scripts[caller.ref]
 
@@ -255,8 +255,8 @@ class Scope:
 _CLIENTS = re.compile(r"\b(?:curl|wget)\b")
 
 
-def _texts(caller: Caller, config_maps: Mapping[Ref, Body]) -> Iterator[tuple[str, Ref, Steps]]:
-    reader = Reader(caller.ref, caller.template, config_maps)
+def _texts(caller: Caller, sources: Mapping[Ref, Body]) -> Iterator[tuple[str, Ref, Steps]]:
+    reader = Reader(caller.ref, caller.template, sources)
     for steps, container in caller.containers():
         words = [str(word) for field in ("command", "args") for word in container.get(field) or ()]
         yield " ".join(words), caller.ref, (*steps, "command" if container.get("command") else "args")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kubectl_egress import paths
 from kubectl_egress.findings.scope import Caller, Scope
 from kubectl_egress.mesh import covers
-from kubectl_egress.model import Body, Host, Ref, Steps
+from kubectl_egress.model import SOURCE_KINDS, Body, Host, Ref, Steps
 
 JVM_VARIABLES = (
     "JAVA_TOOL_OPTIONS",
@@ -22,6 +22,9 @@ JVM_VARIABLES = (
     "MAVEN_OPTS",
     "GRADLE_OPTS",
 )
+# By kind of source, what names one whose every key is a variable, and what names one key of it.
+_WHOLE = {"ConfigMap": "configMapRef", "Secret": "secretRef"}
+_KEYS = {"ConfigMap": "configMapKeyRef", "Secret": "secretKeyRef"}
 _VALUE = r"""[A-Za-z_]\w*=(?:"[^"]*"|'[^']*'|[^\s;&|)]*)"""
 _ASSIGNMENTS = re.compile(
     rf"(?:^|[;&|(])[ \t]*(?:(?:then|do|else)\s+)?(?:exec\s+)?(?:export\s+|env\s+)?((?:{_VALUE}(?:[ \t]+|(?=[;&|)\n])|$))+)",
@@ -39,7 +42,7 @@ _ALONE = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One environment variable of a container; `value` None where it is not to be read (a Secret, the pod's fields)."""
+    """One environment variable of a container; `value` None where it is not read (a Secret, the pod's fields)."""
 
     value: str | None
     object: Ref
@@ -58,12 +61,13 @@ def environment(scope: Scope, caller: Caller, steps: Steps, container: Body) -> 
     """The variables of a container, as Kubernetes puts them together: `envFrom` first, `env` wins; then what its shell sets."""
     found: dict[str, Setting] = {}
     for source in container.get("envFrom") or ():
-        for key, setting in _config_map(scope, caller, source.get("configMapRef") or {}):
-            found[str(source.get("prefix", "")) + key] = setting
+        for kind, field in _WHOLE.items():
+            for key, setting in _source(scope, caller, kind, source.get(field) or {}):
+                found[str(source.get("prefix", "")) + key] = setting
     for number, entry in enumerate(container.get("env") or ()):
         address = (*steps, "env", number)
-        reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
-        known = dict(_config_map(scope, caller, reference)).get(str(reference.get("key", "")))
+        kind, reference = _chosen(entry)
+        known = dict(_source(scope, caller, kind, reference)).get(str(reference.get("key", "")))
         text = None if entry.get("valueFrom") else str(entry.get("value") or "")
         found[str(entry.get("name", ""))] = known or Setting(text, caller.ref, address)
     return found | dict(_assigned(scope, caller, steps, container))
@@ -83,12 +87,18 @@ def _texts(scope: Scope, caller: Caller, steps: Steps, container: Body) -> Itera
     yield "\n".join(words), caller.ref, (*steps, "command" if container.get("command") else "args")
     called = {(site.object, site.steps) for site in caller.sites if site.container in ("", container.get("name"))}
     for ref, inner in sorted(called, key=str):
-        yield from _config_map_text(scope, ref, inner)
+        yield from _source_text(scope, ref, inner)
 
 
-def _config_map(scope: Scope, caller: Caller, reference: Mapping[str, object]) -> Iterator[tuple[str, Setting]]:
-    ref = Ref("ConfigMap", caller.ref.namespace, str(reference.get("name", "")))
-    for key, value in (scope.survey.config_maps.get(ref, {}).get("data") or {}).items():
+def _chosen(entry: Body) -> tuple[str, Body]:
+    """The kind of source that a variable has its value from, and the reference to it; an empty one without."""
+    source = entry.get("valueFrom") or {}
+    return next(((kind, source[field]) for kind, field in _KEYS.items() if source.get(field)), ("ConfigMap", {}))
+
+
+def _source(scope: Scope, caller: Caller, kind: str, reference: Body) -> Iterator[tuple[str, Setting]]:
+    ref = Ref(kind, caller.ref.namespace, str(reference.get("name", "")))
+    for key, value in ((scope.survey.source(ref) or {}).get("data") or {}).items():
         yield key, Setting(str(value), ref, ("data", key))
 
 
@@ -114,18 +124,18 @@ def command_lines(scope: Scope, caller: Caller, host: Host) -> Iterator[CommandL
 
 
 def _calling(caller: Caller, host: Host, scripts: Iterable[str]) -> re.Pattern[str]:
-    """The host's name, or any variable that has it: by its value, by a ConfigMap's key, by another variable, by a shell."""
+    """The host's name, or any variable that has it: by its value, by a source's key, by another variable, by a shell."""
     sites = [site for site in caller.sites if site.host.name == host.name]
-    held = {(site.object.name, site.entry) for site in sites if site.object.kind == "ConfigMap" and site.entry}
+    held = {(site.object.kind, site.object.name, site.entry) for site in sites if site.entry}
     known = {site.entry for site in sites if site.object == caller.ref and site.entry}
     values: list[tuple[str, str]] = []
     for _, container in caller.containers():
         for source in container.get("envFrom") or ():
-            name = (source.get("configMapRef") or {}).get("name")
-            known |= {f"{source.get('prefix') or ''}{key}" for holder, key in held if holder == name}
+            names = {(kind, (source.get(field) or {}).get("name")) for kind, field in _WHOLE.items()}
+            known |= {f"{source.get('prefix') or ''}{key}" for kind, holder, key in held if (kind, holder) in names}
         for entry in container.get("env") or ():
-            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
-            if (reference.get("name"), reference.get("key")) in held:
+            kind, reference = _chosen(entry)
+            if (kind, reference.get("name"), reference.get("key")) in held:
                 known.add(str(entry.get("name", "")))
             values.append((str(entry.get("name", "")), str(entry.get("value") or "")))
     for text in scripts:
@@ -156,11 +166,11 @@ def _reference(variable: str) -> str:
     return rf"\$[({{]?{re.escape(variable)}(?![\w.-])"
 
 
-def _config_map_text(scope: Scope, ref: Ref, steps: Steps) -> Iterator[tuple[str, Ref, Steps]]:
-    if ref.kind == "ConfigMap":
+def _source_text(scope: Scope, ref: Ref, steps: Steps) -> Iterator[tuple[str, Ref, Steps]]:
+    if ref.kind in SOURCE_KINDS:
         # gone meanwhile: another check says so
         with contextlib.suppress(KeyError):
-            yield str(paths.get(scope.survey.config_maps.get(ref, {}), steps)), ref, steps
+            yield str(paths.get(scope.survey.source(ref) or {}, steps)), ref, steps
 
 
 def jvm_options(container: Body, variables: Mapping[str, Setting]) -> str:

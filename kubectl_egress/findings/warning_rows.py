@@ -56,9 +56,10 @@ WARNING_ROWS = (
         "shared-source",
         WARN,
         "another workload reads the URL from the same object",
-        "The URL stands in a Secret that pods of another workload read too. Of a ConfigMap it only informs, and names workloads "
-        "that were not asked for, too: ConfigMaps are copied, Secrets never are.",
-        "If the Secret is changed, the other workload reads http:// as well, without having been looked at.",
+        "The URL stands in a Secret that pods of another workload read too, one that was not asked for included. Of a ConfigMap it "
+        "only informs. Both are copied for the workload that is migrated (Secrets with --include-secrets alone).",
+        "Whoever renews the Secret renews it for the other workload: the copy keeps the old credentials until the host is undone "
+        "and migrated anew. kubectl egress list says when the original has changed.",
         "Migrate both together, or give each of them a Secret of its own.",
         warnings.shared_source,
         ignorable=True,

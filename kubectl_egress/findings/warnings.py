@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kubectl_egress import kinds, mesh, paths, urls
+from kubectl_egress import kinds, mesh, paths, scan, urls
 from kubectl_egress.findings.scope import Caller, Found, Scope, title
-from kubectl_egress.model import Body, Host, Ref, Severity
+from kubectl_egress.model import Host, Ref, Severity
 from kubectl_egress.scan import is_aside
 
 _USER_INFO = re.compile(r"//[^/@?#]*@")
@@ -53,65 +53,44 @@ def _ours(scope: Scope, workload: Ref, host: Host) -> bool:
 
 
 def shared_source(scope: Scope) -> Iterator[Found]:
-    """Secrets with a URL of the host that workloads read which are not among the callers; and who else reads its ConfigMaps."""
-    yield from _config_map_readers(scope)
-    readers = {one.ref: _secrets(kinds.pod_template(one.document.body) or {}) for one in scope.survey.workloads}
-    for caller in scope.callers:
-        for site in caller.sites:
-            hosts = scope.called(site) if site.object.kind == "Secret" else ()
-            others = [
-                ref
-                for ref, names in readers.items()
-                if site.object.name in names and ref.namespace == site.object.namespace and ref != caller.ref
-            ]
-            if hosts and others:
-                yield Found(
-                    f"{title(site.object)} is read by {others[0].kind.lower()}/{others[0].name} too",
-                    "migrate both together, or give each of them a Secret of its own",
-                    caller.ref,
-                    hosts[0],
-                    site.object,
-                    site.steps,
-                )
+    """Secrets and ConfigMaps with a URL of the host that workloads read which are not among the callers.
 
-
-def _config_map_readers(scope: Scope) -> Iterator[Found]:
-    """ConfigMaps that others read as well: they are copied, so that those go on as they are."""
+    Both are copied, so that those go on as they are; of a Secret, whoever renews it does not know of the copy.
+    """
     told: set[tuple[Ref, Ref]] = set()
     callers = {caller.ref for caller in scope.callers}
+    readers = scope.survey.readers if scope.survey.live else _readers_of_secrets(scope)
     for caller in scope.callers:
         for site in caller.sites:
             hosts = scope.called(site) if site.rewritable and site.url.encrypted else ()
-            others = [ref for ref in scope.survey.readers.get(site.object, ()) if ref not in callers]
+            others = [ref for ref in readers.get(site.object, ()) if ref not in callers]
             if not (hosts and others) or (caller.ref, site.object) in told:
                 continue
             told.add((caller.ref, site.object))
             shown = ", ".join(f"{ref.kind.lower()}/{ref.name}" for ref in others[:_SHOWN])
             shown += f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+            secret = site.object.kind == "Secret"
             yield Found(
                 f"{title(site.object)} is read by {shown} too",
-                "nothing to do: a migration reads a copy of it, and those go on with the original, on https",
+                "migrate both together, or give each of them a Secret of its own: whoever renews it does not renew the copy"
+                if secret
+                else "nothing to do: a migration reads a copy of it, and those go on with the original, on https",
                 caller.ref,
                 hosts[0],
                 site.object,
                 site.steps,
-                Severity.INFO,
+                Severity.WARN if secret else Severity.INFO,
             )
 
 
-def _secrets(template: Body) -> set[str]:
-    """The names of the Secrets that a pod template reads."""
-    found = set()
-    for _, container, _ in kinds.containers(template):
-        for source in container.get("envFrom") or ():
-            found.add((source.get("secretRef") or {}).get("name"))
-        for entry in container.get("env") or ():
-            found.add(((entry.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name"))
-    for volume in (template.get("spec") or {}).get("volumes") or ():
-        found.add((volume.get("secret") or {}).get("secretName"))
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            found.add((source.get("secret") or {}).get("name"))
-    return {str(name) for name in found if name}
+def _readers_of_secrets(scope: Scope) -> dict[Ref, tuple[Ref, ...]]:
+    """By Secret, the workloads among the files that read it: a ConfigMap is edited there for all of them."""
+    found: dict[Ref, dict[Ref, None]] = {}
+    for one in scope.survey.workloads:
+        for _, kind, name in scan.source_references(kinds.pod_template(one.document.body) or {}):
+            if kind == "Secret":
+                found.setdefault(Ref(kind, one.ref.namespace, name), {})[one.ref] = None
+    return {secret: tuple(sorted(readers)) for secret, readers in found.items()}
 
 
 def secret_in_url(scope: Scope, caller: Caller) -> Iterator[Found]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kubectl_egress import kinds, paths, urls
 from kubectl_egress.journal import CallerRecord, Journal, is_journal
-from kubectl_egress.model import Action, Body, Host, PatchOperation, Plan, Ref, Step, Steps, Wait
+from kubectl_egress.model import SOURCE_KINDS, Action, Body, Host, PatchOperation, Plan, Ref, Step, Steps, Wait
 from kubectl_egress.plan.by_hand_waiting import BEHIND, Command, escaped, grep_words, old_pods
 from kubectl_egress.plan.patches import patch_between
 
@@ -74,8 +74,8 @@ def _rolled_out(ref: Ref) -> Command:
 
 def _dropped_copies(plan: Plan) -> Iterator[Step]:
     for step in plan.steps:
-        config_map = step.ref is not None and step.ref.kind == "ConfigMap"
-        if step.action is Action.DELETE and config_map and not is_journal(step.before):
+        source = step.ref is not None and step.ref.kind in SOURCE_KINDS
+        if step.action is Action.DELETE and source and not is_journal(step.before):
             yield step
 
 
@@ -86,7 +86,7 @@ def _copy(step: Step, plan: Plan, hosts: Sequence[Host]) -> Command:
     """A new copy for the hosts that stay, out of the one that goes, so that no value has to stand here."""
     assert step.ref is not None, "what is created has a name"
     assert step.after is not None, "and a body"
-    for dropped in _dropped_copies(plan):
+    for dropped in _dropped_copies(plan) if step.ref.kind == "ConfigMap" else ():
         assert dropped.ref is not None, "what is deleted has a name"
         assert dropped.before is not None, "and was there"
         if _edited(dropped.before, hosts) == _told(step.after):

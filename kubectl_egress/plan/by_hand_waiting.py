@@ -28,7 +28,7 @@ class Command:
 def old_pods(plan: Plan, journals: Sequence[Journal], templates: Mapping[Ref, Body], copies: Sequence[str]) -> Command:
     """A loop that no failure of kubectl ends: what comes next is safe only when no such pod is left.
 
-    A pod calls `http://` by its own words, or by those of one of our `copies` of a ConfigMap; or it has a host's alias, by
+    A pod calls `http://` by its own words, or by those of one of our `copies` of a ConfigMap or Secret; or it has a host's alias, by
     which also what no expression finds in it fails. Who said `http://` before it was migrated, or never was, is not waited
     for, as long as a label tells its pods from the others'; otherwise its host is looked for by the alias alone.
     """

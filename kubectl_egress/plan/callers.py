@@ -1,4 +1,4 @@
-"""What changes in one workload: URLs, references to ConfigMap copies, host aliases, all in one patch."""
+"""What changes in one workload: URLs, references to copies of ConfigMaps and Secrets, host aliases, all in one patch."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kubectl_egress import kinds, paths, scan, urls
+from kubectl_egress import kinds, paths, scan, secret_values, urls
 from kubectl_egress.journal import ORIGINAL_ANNOTATION, AnnotationRecord, CallerRecord, ReferenceRecord, SiteRecord
 from kubectl_egress.model import (
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    SOURCE_KINDS,
+    Action,
     Body,
     CallSite,
     Edit,
     Host,
     Origination,
     Ref,
+    Step,
     Steps,
     Workload,
 )
@@ -28,13 +31,13 @@ from kubectl_egress.plan.mounting import mounted
 
 @dataclass(frozen=True, slots=True)
 class CallerChange:
-    """One workload before and after, the ConfigMap copies that it will read, and the record of it by host."""
+    """One workload before and after, the copies of its sources that it will read, and the record of it by host."""
 
     workload: Ref
     before: Body
     after: Body
     copies: tuple[tuple[Body, Body], ...]
-    """(what it is a copy of, the copy)"""
+    """(what it is a copy of, the copy); Secrets as `secret_values.readable` has them."""
     records: Mapping[Host, CallerRecord]
     mounted: Body
     """As it is before, but for the files that its sidecars are to read: these go first, and alone."""
@@ -44,7 +47,7 @@ def change_caller(
     workload: Workload,
     sites: Sequence[CallSite],
     aliases: Mapping[Host, Sequence[str]],
-    config_maps: Mapping[Ref, Body],
+    sources: Mapping[Ref, Body],
     *,
     hold: bool = False,
     files: Mapping[Host, Origination] | None = None,
@@ -59,10 +62,10 @@ def change_caller(
         body = paths.replaced(body, steps, urls.apply_edits(paths.get(body, steps), edits))
     copies: list[tuple[Body, Body]] = []
     references: dict[Ref, tuple[ReferenceRecord, ...]] = {}
-    for ref in sorted({site.object for site in sites if site.object.kind == "ConfigMap"}):
-        copy = config_map_copy(config_maps[ref], [site for site in sites if site.object == ref])
-        copies.append((config_maps[ref], copy))
-        body, references[ref] = point_at(body, workload.ref.kind, ref.name, copy)
+    for ref in sorted({site.object for site in sites if site.object.kind in SOURCE_KINDS}):
+        copy = source_copy(sources[ref], [site for site in sites if site.object == ref])
+        copies.append((sources[ref], copy))
+        body, references[ref] = point_at(body, workload.ref.kind, ref, copy)
     body = with_aliases(body, workload.ref.kind, aliases)
     annotations: tuple[AnnotationRecord, ...] = ()
     if hold:
@@ -70,7 +73,7 @@ def change_caller(
     records = {
         host: CallerRecord(
             workload.ref,
-            tuple(_record(site, workload, config_maps) for site in sites if site.server == host),
+            tuple(_record(site, workload, sources) for site in sites if site.server == host),
             tuple(
                 record
                 for ref, found in references.items()
@@ -92,8 +95,8 @@ def _edits_by_string(sites: Iterable[CallSite]) -> list[tuple[Steps, tuple[Edit,
     return [(steps, tuple(sorted(edits))) for steps, edits in found.items()]
 
 
-def _record(site: CallSite, workload: Workload, config_maps: Mapping[Ref, Body]) -> SiteRecord:
-    holder = workload.document.body if site.object == workload.ref else config_maps[site.object]
+def _record(site: CallSite, workload: Workload, sources: Mapping[Ref, Body]) -> SiteRecord:
+    holder = workload.document.body if site.object == workload.ref else sources[site.object]
     part = site.part
     same = () if part else urls.occurrences(paths.get(holder, site.steps), site.host.name)
     return SiteRecord(
@@ -109,7 +112,7 @@ def _record(site: CallSite, workload: Workload, config_maps: Mapping[Ref, Body])
 
 
 def original_of(ref: Ref, body: Body) -> Ref:
-    """The ConfigMap that a copy of ours was made from; any other ConfigMap is its own original."""
+    """The ConfigMap or Secret that a copy of ours was made from; any other is its own original."""
     metadata = body["metadata"]
     if (metadata.get("labels") or {}).get(MANAGED_BY_LABEL) != MANAGED_BY:
         return ref
@@ -117,24 +120,33 @@ def original_of(ref: Ref, body: Body) -> Ref:
     return Ref(ref.kind, ref.namespace, name, ref.api_version)
 
 
-def config_map_copy(config_map: Body, sites: Sequence[CallSite]) -> Body:
-    """The ConfigMap with its sites rewritten, as a new object."""
-    rewritten: Body = config_map
-    for steps, edits in _edits_by_string(sites):
+def source_copy(source: Body, sites: Sequence[CallSite]) -> Body:
+    """The ConfigMap or Secret with its sites rewritten, as a new object."""
+    rewritten: Body = source
+    made = sorted(_edits_by_string(sites), key=lambda one: one[0])
+    for steps, edits in made:
         rewritten = paths.replaced(rewritten, steps, urls.apply_edits(paths.get(rewritten, steps), edits))
-    return named_copy(config_map, rewritten)
+    return named_copy(source, rewritten, [(steps, [(edit.start, edit.new) for edit in edits]) for steps, edits in made])
 
 
-def named_copy(config_map: Body, content: Body) -> Body:
-    """A ConfigMap with `content`'s data, named after the original of `config_map` and a hash of the data, as Kustomize does."""
-    metadata = config_map["metadata"]
-    ref = Ref("ConfigMap", metadata["namespace"], metadata["name"], "v1")
-    original = original_of(ref, config_map).name
+def named_copy(source: Body, content: Body, made: object) -> Body:
+    """A ConfigMap or Secret with `content`'s data, named after the original of `source` and a hash.
+
+    Of a ConfigMap the hash is that of the data, as Kustomize does it. Names of Secrets may be read by who may not read their
+    values, and from a hash these could be guessed: there it is that of which version of `source` it was made from, and
+    what was `made` of it, which come to the same.
+    """
+    metadata = source["metadata"]
+    ref = Ref(source["kind"], metadata["namespace"], metadata["name"], "v1")
+    original = original_of(ref, source).name
     values = {key: content[key] for key in ("data", "binaryData") if content.get(key)}
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
+    version = [metadata.get("uid", ""), metadata.get("resourceVersion", ""), made]
+    hashed = version if ref.kind == "Secret" else values
+    digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:10]
+    kept = {"type": source["type"]} if ref.kind == "Secret" and source.get("type") else {}
     return {
         "apiVersion": "v1",
-        "kind": "ConfigMap",
+        "kind": ref.kind,
         "metadata": {
             "name": f"{original[:240]}-{digest}",
             "namespace": metadata["namespace"],
@@ -142,19 +154,30 @@ def named_copy(config_map: Body, content: Body) -> Body:
             "labels": {MANAGED_BY_LABEL: MANAGED_BY},
             "annotations": {ORIGINAL_ANNOTATION: original},
         },
+        **kept,
         **values,
     }
 
 
-def point_at(body: Body, kind: str, name: str, copy: Body) -> tuple[Body, tuple[ReferenceRecord, ...]]:
-    """Every reference of the pod template to ConfigMap `name` made to name `copy`, and the record of them."""
+def copy_step(copy: Body, title: str, original: Body | None = None) -> Step:
+    """The step that creates a copy of a ConfigMap or Secret."""
+    ref = Ref(copy["kind"], copy["metadata"]["namespace"], copy["metadata"]["name"], "v1")
+    if ref.kind == "Secret":
+        copy, original = secret_values.stored(copy), original and secret_values.stored(original)
+    return Step(0, Action.CREATE, ref, title, original, copy)
+
+
+def point_at(body: Body, kind: str, source: Ref, copy: Body) -> tuple[Body, tuple[ReferenceRecord, ...]]:
+    """Every reference of the pod template to `source` made to name `copy`, and the record of them."""
     template_steps = kinds.template_steps(kind)
     original = copy["metadata"]["annotations"][ORIGINAL_ANNOTATION]
     records = []
-    for steps, used in scan.config_map_references(paths.get(body, template_steps)):
-        if used == name:
-            body = paths.replaced(body, (*template_steps, *steps), copy["metadata"]["name"])
-            records.append(ReferenceRecord((*template_steps, *steps), original))
+    name = copy["metadata"]["name"]
+    for steps, *used in scan.source_references(paths.get(body, template_steps)):
+        if used == [source.kind, source.name]:
+            address = (*template_steps, *steps)
+            body = paths.replaced(body, address, name)
+            records.append(ReferenceRecord(address, original, source.kind, name if source.kind == "Secret" else ""))
     return body, tuple(records)
 
 

@@ -1,12 +1,12 @@
-"""One workload as it was before its hosts were migrated: URLs by ordinal, aliases, references to ConfigMaps."""
+"""One workload as it was before its hosts were migrated: URLs by ordinal, aliases, references to ConfigMaps and Secrets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kubectl_egress import kinds, mesh, paths, scan, urls
-from kubectl_egress.journal import CallerRecord, Journal, SiteRecord
+from kubectl_egress.journal import ORIGINAL_ANNOTATION, CallerRecord, Journal, SiteRecord
 from kubectl_egress.model import Body, Edit, Finding, Host, Ref, Severity, Steps, Workload
 from kubectl_egress.plan.callers import named_copy, original_of, without_aliases
 from kubectl_egress.plan.holding import annotation_put_back
@@ -28,11 +28,11 @@ class CallerUndo:
 
 
 def undo_caller(
-    workload: Workload, journals: Sequence[Journal], remaining: Sequence[Journal], config_maps: Mapping[Ref, Body]
+    workload: Workload, journals: Sequence[Journal], remaining: Sequence[Journal], sources: Mapping[Ref, Body]
 ) -> CallerUndo | None:
     """The workload without what `journals` record of it; None if there is nothing to put back.
 
-    `remaining`: the journals of hosts that stay, whose URLs a ConfigMap copy may still hold.
+    `remaining`: the journals of hosts that stay, whose URLs a copy may still hold.
     """
     body: Body = workload.document.body
     left: list[Finding] = []
@@ -52,11 +52,15 @@ def undo_caller(
                 body, why = annotation_put_back(body, workload.ref.kind, annotation)
                 left += [_annotation_left(why, journal.host, workload.ref, annotation.key)] if why else []
     copies: list[Body] = []
-    for steps, name in _copied(body, workload, records):
-        copy = config_maps.get(Ref("ConfigMap", workload.ref.namespace, name))
+    originals = _originals(workload.ref, [*journals, *remaining])
+    for steps, kind, name in _copied(body, workload, records):
+        copy = sources.get(Ref(kind, workload.ref.namespace, name))
+        known = originals.get((kind, name), name)
         if copy is None:
+            # a Secret's copy that somebody has deleted: what it was made from is known all the same
+            body = paths.replaced(body, steps, known)
             continue
-        target, made, why_not = _undo_copy(copy, workload.ref, records, remaining, config_maps)
+        target, made, why_not = _undo_copy(copy, known, workload.ref, records, remaining, sources)
         body = paths.replaced(body, steps, target)
         copies += [made] if made else []
         left += [_left(why, host, workload.ref, site) for why, host, site in why_not]
@@ -65,25 +69,40 @@ def undo_caller(
     return CallerUndo(workload.ref, workload.document.body, body, tuple(copies), tuple(left))
 
 
-def _copied(body: Body, workload: Workload, records: Sequence[tuple[Journal, CallerRecord]]) -> list[tuple[Steps, str]]:
+def _originals(workload: Ref, journals: Sequence[Journal]) -> Mapping[tuple[str, str], str]:
+    """By kind and name of each copy of a Secret that a journal knows, the original's name."""
+    records = (record for journal in journals if (record := journal.caller(workload)) is not None)
+    return {(one.kind, one.copy): one.original for record in records for one in record.references if one.copy}
+
+
+def _copied(
+    body: Body, workload: Workload, records: Sequence[tuple[Journal, CallerRecord]]
+) -> list[tuple[Steps, str, str]]:
     """The references that a record says we have moved, wherever they stand now."""
     if not any(record.references for _, record in records):
         return []
     prefix = kinds.template_steps(workload.ref.kind)
-    return [((*prefix, *steps), name) for steps, name in scan.config_map_references(paths.get(body, prefix))]
+    found = scan.source_references(paths.get(body, prefix))
+    return [((*prefix, *steps), kind, name) for steps, kind, name in found]
 
 
 def _undo_copy(
     copy: Body,
+    known: str,
     workload: Ref,
     records: Sequence[tuple[Journal, CallerRecord]],
     remaining: Sequence[Journal],
-    config_maps: Mapping[Ref, Body],
+    sources: Mapping[Ref, Body],
 ) -> tuple[str, Body | None, list[tuple[str, Host, SiteRecord]]]:
-    """The name to point at, the copy to make first (None: it is there), and what could not be put back in it."""
+    """The name to point at, the copy to make first (None: it is there), and what could not be put back in it.
+
+    `known`: what a journal says that it was made from; its own name where none does.
+    """
     name = copy["metadata"]["name"]
-    current = Ref("ConfigMap", workload.namespace, name, "v1")
+    current = Ref(copy["kind"], workload.namespace, name, "v1")
     original = original_of(current, copy)
+    if original == current:  # also where somebody has taken our label off
+        original = replace(current, name=known)
     if original == current:
         return name, None, []
     kept = [
@@ -102,9 +121,21 @@ def _undo_copy(
             if site.object == original:
                 content, why = undo_site(content, site, journal.host)
                 left += [(why, journal.host, site)] if why else []
-    made = named_copy(copy, content)
-    there = Ref("ConfigMap", workload.namespace, made["metadata"]["name"]) in config_maps
+    made = named_copy(copy, content, ["undo", sorted(str(journal.host) for journal, _ in records)])
+    there = Ref(copy["kind"], workload.namespace, made["metadata"]["name"]) in sources
     return made["metadata"]["name"], None if there else made, left
+
+
+def with_copies(record: CallerRecord, copies: Sequence[Body]) -> CallerRecord:
+    """A record of a host that stays, with the names of new copies of the Secrets that it reads."""
+    added = [
+        replace(one, copy=copy["metadata"]["name"])
+        for copy in copies
+        for one in record.references
+        if one.kind == "Secret" and one.original == copy["metadata"]["annotations"][ORIGINAL_ANNOTATION]
+    ]
+    new = dict.fromkeys(one for one in added if one not in record.references)
+    return replace(record, references=(*record.references, *new)) if new else record
 
 
 def undo_site(body: Body, site: SiteRecord, host: Host) -> tuple[Body, str]:

@@ -27,7 +27,7 @@ from kubectl_egress.model import (
     Workload,
 )
 from kubectl_egress.plan.addresses import alias_addresses
-from kubectl_egress.plan.callers import CallerChange, change_caller
+from kubectl_egress.plan.callers import CallerChange, change_caller, copy_step
 from kubectl_egress.plan.closing import fails_closed
 from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import closing_step, opening_step
@@ -85,7 +85,7 @@ def plan_migration(
         change
         for workload in survey.workloads
         if _asked(workload.ref, request)
-        and (change := _caller(workload, chosen, aliases, survey.config_maps, request, originations)) is not None
+        and (change := _caller(workload, chosen, aliases, survey.sources, request, originations)) is not None
     ]
     opened: list[Journal] = []
     steps, later = list[Step](), list[Step]()
@@ -199,7 +199,7 @@ def _caller(
     workload: Workload,
     sites: Sequence[CallSite],
     aliases: Mapping[Host, Sequence[str]],
-    config_maps: Mapping[Ref, Body],
+    sources: Mapping[Ref, Body],
     request: MigrationRequest,
     originations: Mapping[Host, Origination],
 ) -> CallerChange | None:
@@ -213,7 +213,7 @@ def _caller(
     if not wanted or row is None or not row.mutable:
         return None
     files = {host: originations[host] for host in wanted}
-    change = change_caller(workload, rewritten, wanted, config_maps, hold=request.hold, files=files)
+    change = change_caller(workload, rewritten, wanted, sources, hold=request.hold, files=files)
     return None if change.after == change.before else change
 
 
@@ -293,19 +293,18 @@ def _change(
     yield from [knowing_step(targets), *later] if later else ()
     title = "every proxy originates TLS for the host, and every istiod knows the objects"
     yield Step(0, Action.WAIT, None, title, wait=Wait.PROXIES, workloads=targets)
-    present = set(survey.config_maps)
+    present = set(survey.sources)
     for change in callers:
         for original, copy in change.copies:
-            metadata = copy["metadata"]
-            ref = Ref("ConfigMap", metadata["namespace"], metadata["name"], "v1")
-            if ref not in present:
-                present.add(ref)
-                yield Step(0, Action.CREATE, ref, _copy_title(original), original, copy)
+            step = copy_step(copy, _copy_title(original), original)
+            if step.ref is not None and step.ref not in present:
+                present.add(step.ref)
+                yield step
     for change in callers:
         before = as_mounted(change)
         after = {**change.after, "metadata": before["metadata"]}
         patch = workload_patch(before, after)
-        title = "URLs to http://, aliases and ConfigMap copies, in one patch"
+        title = f"URLs to http://, aliases and {_copies_title(change)}, in one patch"
         yield Step(0, Action.PATCH, change.workload, title, before, after, patch)
     for change in callers:
         if kinds.rolls(change.workload.kind):
@@ -313,5 +312,10 @@ def _change(
             yield Step(0, Action.WAIT, change.workload, title, wait=Wait.ROLLOUT, workloads=(change.workload,))
 
 
+def _copies_title(change: CallerChange) -> str:
+    secret = any(original["kind"] == "Secret" for original, _ in change.copies)
+    return "copies of ConfigMaps and Secrets" if secret else "ConfigMap copies"
+
+
 def _copy_title(original: Body) -> str:
-    return f"a copy of ConfigMap {original['metadata']['name']}, which stays as it is, with http:// URLs"
+    return f"a copy of {original['kind']} {original['metadata']['name']}, which stays as it is, with http:// URLs"

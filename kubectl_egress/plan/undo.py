@@ -25,8 +25,8 @@ from kubectl_egress.model import (
     Survey,
     Wait,
 )
-from kubectl_egress.plan.callers import original_of
-from kubectl_egress.plan.callers_undo import CHANGED_SINCE, CallerUndo, undo_caller
+from kubectl_egress.plan.callers import copy_step, original_of
+from kubectl_egress.plan.callers_undo import CHANGED_SINCE, CallerUndo, undo_caller, with_copies
 from kubectl_egress.plan.guard import workload_patch
 from kubectl_egress.plan.journals import phase_step
 from kubectl_egress.plan.passing import leaving_steps
@@ -55,15 +55,16 @@ def plan_undo(
     undone = [
         undo
         for workload in survey.workloads
-        if (undo := undo_caller(workload, chosen, remaining, survey.config_maps)) is not None
+        if (undo := undo_caller(workload, chosen, remaining, survey.sources)) is not None
     ]
+    _refuse_unread(chosen, survey)
     _refuse_clear(undone, chosen, survey)
     steps = [
         step
         for host in sorted(hosts)
         if staying[host] is None and (step := phase_step(journals[host], "undoing", survey, lease)) is not None
     ]
-    steps += _callers(undone, survey)
+    steps += _callers(undone, remaining, survey)
     callers = tuple(sorted({caller.workload for journal in chosen for caller in journal.callers}))
     steps += [_old_pods_gone(callers)] if callers else []
     findings = [finding for undo in undone for finding in undo.left]
@@ -98,6 +99,16 @@ def _journals(hosts: Sequence[Host], survey: Survey) -> Mapping[Host, Journal]:
     return journals
 
 
+def _refuse_unread(journals: Sequence[Journal], survey: Survey) -> None:
+    """EgressError where Secrets that the migration has copied may not be read: copies would be left, and nobody would know."""
+    refused = [one for one in survey.denied if (one.verb, one.resource) == ("get", "secrets")]
+    if refused and any(journal.secrets for journal in journals):
+        raise EgressError(
+            f"the migration has copied Secrets, which may not be read: {refused[0].message}; nothing was changed",
+            f"ask for the permission; kubectl auth can-i get secrets -n {survey.namespace} checks it",
+        )
+
+
 def _refuse_clear(undone: Sequence[CallerUndo], journals: Sequence[Journal], survey: Survey) -> None:
     """EgressError where a host would be called in clear that was not before: by a string that was changed, or is new."""
     for undo, journal in itertools.product(undone, journals):
@@ -119,15 +130,15 @@ def _refuse_clear(undone: Sequence[CallerUndo], journals: Sequence[Journal], sur
 
 def _settings_call(undo: CallerUndo, host: Host, survey: Survey) -> bool:
     """Whether settings of their own (`API_SCHEME`, `API_HOST`) say a call in clear to the host."""
-    copies = {Ref("ConfigMap", one["metadata"]["namespace"], one["metadata"]["name"]): one for one in undo.copies}
-    found = scan.scan(Document(undo.workload, undo.after), {**survey.config_maps, **copies})
+    copies = {Ref(one["kind"], one["metadata"]["namespace"], one["metadata"]["name"]): one for one in undo.copies}
+    found = scan.scan(Document(undo.workload, undo.after), {**survey.sources, **copies})
     return any(site.host.name == host.name and not site.url.encrypted and not scan.is_aside(site) for site in found)
 
 
 def _plain_callers(survey: Survey, journal: Journal) -> Iterator[Finding]:
     """Who calls the host in clear and was never migrated: the mesh objects that make TLS of it are going to be deleted."""
     for workload in survey.workloads:
-        sites = scan.scan(workload.document, survey.config_maps) if journal.caller(workload.ref) is None else ()
+        sites = scan.scan(workload.document, survey.sources) if journal.caller(workload.ref) is None else ()
         for site in sites:
             leading = replace(site, led_to=journal.host.port)
             if leading.server == journal.host and not site.url.encrypted and not scan.is_aside(site):
@@ -171,14 +182,15 @@ def _ended(survey: Survey, chosen: Sequence[Journal], staying: Mapping[Host, Jou
         yield Step(0, Action.DELETE, journal.ref, title, before=body)
 
 
-def _callers(undone: Sequence[CallerUndo], survey: Survey) -> Iterator[Step]:
-    present = set(survey.config_maps)
+def _callers(undone: Sequence[CallerUndo], remaining: Sequence[Journal], survey: Survey) -> Iterator[Step]:
+    present = set(survey.sources)
+    yield from _noted(undone, remaining, survey)
     for undo in undone:
         for copy in undo.copies:
-            ref = Ref("ConfigMap", copy["metadata"]["namespace"], copy["metadata"]["name"], "v1")
-            if ref not in present:
-                present.add(ref)
-                yield Step(0, Action.CREATE, ref, "a copy of the ConfigMap for the hosts that stay", after=copy)
+            step = copy_step(copy, f"a copy of the {copy['kind']} for the hosts that stay")
+            if step.ref is not None and step.ref not in present:
+                present.add(step.ref)
+                yield step
     for undo in undone:
         patch = workload_patch(undo.before, undo.after)
         title = "URLs, aliases and references as they were, in one patch"
@@ -187,6 +199,17 @@ def _callers(undone: Sequence[CallerUndo], survey: Survey) -> Iterator[Step]:
         if kinds.rolls(undo.workload.kind):
             title = "roll out, and watch it"
             yield Step(0, Action.WAIT, undo.workload, title, wait=Wait.ROLLOUT, workloads=(undo.workload,))
+
+
+def _noted(undone: Sequence[CallerUndo], remaining: Sequence[Journal], survey: Survey) -> Iterator[Step]:
+    """The journals of hosts that stay, with new copies of Secrets before these are made: nothing else could find them again."""
+    made = {undo.workload: [one for one in undo.copies if one["kind"] == "Secret"] for undo in undone}
+    for journal in remaining:
+        callers = tuple(with_copies(record, made.get(record.workload, ())) for record in journal.callers)
+        step = (
+            phase_step(replace(journal, callers=callers), journal.phase, survey) if callers != journal.callers else None
+        )
+        yield from [step] if step else []
 
 
 def _undo_mesh(record: MeshRecord, survey: Survey, journal: Journal) -> tuple[Step | None, Finding | None]:
@@ -273,15 +296,17 @@ def _changed(ref: Ref, conflicts: Sequence[Steps], host: Host) -> Finding:
 
 
 def _copies(survey: Survey, undone: Sequence[CallerUndo], journals: Sequence[Journal]) -> Iterator[Step]:
-    """Our copies of these hosts' ConfigMaps that no template reads once the undo is done."""
+    """Our copies of these hosts' ConfigMaps and Secrets that no template reads once the undo is done."""
     after = {undo.workload: undo.after for undo in undone}
-    used: set[str] = set()
+    used: set[tuple[str, str]] = set()
     for workload in survey.workloads:
         body = after.get(workload.ref, workload.document.body)
         template = kinds.pod_template(body)
-        used.update(name for _, name in scan.config_map_references(template or {}))
+        used.update((kind, name) for _, kind, name in scan.source_references(template or {}))
     originals = {site.object for journal in journals for caller in journal.callers for site in caller.sites}
-    for ref, body in sorted(survey.config_maps.items()):
+    for ref, body in sorted(survey.sources.items(), key=lambda one: one[0]):
         original = original_of(ref, body)
-        if original != ref and original in originals and ref.name not in used:
-            yield Step(0, Action.DELETE, ref, "the copy that no pod reads any more", before=body)
+        if original != ref and original in originals and (ref.kind, ref.name) not in used:
+            # of a Secret no value goes into the plan
+            told = {key: body[key] for key in ("apiVersion", "kind", "metadata")} if ref.kind == "Secret" else body
+            yield Step(0, Action.DELETE, ref, "the copy that no pod reads any more", before=told)

@@ -24,10 +24,11 @@ def body_diff(before: Body | None, after: Body | None) -> str:
     """The lines that turn `before` into `after` as YAML, each marked `+`, `-` or a blank; '' if they are the same.
 
     None stands for an object that is not there: the other one is shown whole, a ConfigMap's values as their sizes.
-    Of two objects only what differs is shown. A Secret's values never are. Credentials in URLs and beside them are masked.
+    Of two objects only what differs is shown. A Secret's values never are, as with `kubectl diff`. Credentials in URLs and
+    beside them are masked.
     """
-    old = _own(before, before is None or after is None)
-    new = _own(after, before is None or after is None)
+    old = _own(before, after, "before")
+    new = _own(after, before, "after")
     if old is not None and new is not None:
         lines = changes(old, new)
     else:
@@ -35,13 +36,25 @@ def body_diff(before: Body | None, after: Body | None) -> str:
     return "".join(line_shown(f"{line.mark} {line.text}\n") for line in lines)
 
 
-def _own(body: Body | None, alone: bool) -> dict[str, Any] | None:
+def _own(body: Body | None, other: Body | None, side: str) -> dict[str, Any] | None:
     if body is None:
         return None
     own = own_fields(body)
-    if own.get("kind") == "Secret" or (alone and own.get("kind") == "ConfigMap"):
+    if own.get("kind") == "Secret":
+        return {
+            key: _hidden(value, (other or {}).get(key), side) if key in _VALUES else value for key, value in own.items()
+        }
+    if other is None and own.get("kind") == "ConfigMap":
         return {key: _sizes(value) if key in _VALUES else value for key, value in own.items()}
     return own
+
+
+def _hidden(values: Any, others: Any, side: str) -> Any:
+    """A Secret's keys; of the values no more than which differ."""
+    if not isinstance(values, Mapping):
+        return "***"
+    known = others if isinstance(others, Mapping) else {}
+    return {key: f"*** ({side})" if key in known and known[key] != value else "***" for key, value in values.items()}
 
 
 def _sizes(values: Any) -> Any:

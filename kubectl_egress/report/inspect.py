@@ -14,6 +14,7 @@ from kubectl_egress.report.colour import highlighted
 from kubectl_egress.report.findings import RANK, finding_document, findings_text
 from kubectl_egress.report.names import reference, resource_name, short_name
 from kubectl_egress.report.table import GrowingTable, counted, table
+from kubectl_egress.scan import shown_site
 
 API_VERSION = "egress.kubectl/v1"
 COLUMNS = ("WORKLOAD", "HOST", "VISIBILITY", "CALLS", "FAILS", "FINDINGS")
@@ -88,7 +89,7 @@ def inspect_rest(report: InspectReport, wide: bool = False, width: int | None = 
 
 
 def _url_and_reason(site: CallSite) -> tuple[str, str]:
-    return urls.shown(site.url.text), site.reason or site.url.reason
+    return shown_site(site), site.reason or site.url.reason
 
 
 def _calls(item: InspectItem) -> str:

@@ -1,4 +1,4 @@
-"""What the pods of a workload call, as far as its pod template and the ConfigMaps that it reads say so."""
+"""What the pods of a workload call, as far as its pod template and the ConfigMaps and Secrets that it reads say so."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from kubectl_egress.scan.call_sites import (
 from kubectl_egress.scan.files import values_of
 from kubectl_egress.scan.parts import used_by
 from kubectl_egress.scan.plain import plain_urls
-from kubectl_egress.scan.references import config_map_references
+from kubectl_egress.scan.references import config_map_references, source_references
+from kubectl_egress.scan.showing import shown_site
 
 __all__ = [
     "REASON_COMMENT",
@@ -30,6 +31,8 @@ __all__ = [
     "is_identifier",
     "plain_urls",
     "scan",
+    "shown_site",
+    "source_references",
     "used_by",
     "values_of",
 ]

@@ -1,4 +1,4 @@
-"""What the pods of a workload call, as far as its pod template and the ConfigMaps that it reads say so.
+"""What the pods of a workload call, as far as its pod template and the ConfigMaps and Secrets that it reads say so.
 
 Everything is read where it stands: a call site's address is the address of the string in its own object.
 """
@@ -18,6 +18,7 @@ from kubectl_egress.scan.identifiers import REASONS, identifier
 from kubectl_egress.scan.naming import Name, name_of
 from kubectl_egress.scan.parts import Reading, readings, why_not
 from kubectl_egress.scan.settings import Setting, SplitCall
+from kubectl_egress.scan.showing import has_user_info
 from kubectl_egress.scan.sign_in import Mappings, beside, stems_of
 from kubectl_egress.scan.strings import Found, Reader
 from kubectl_egress.urls import external, find_urls
@@ -28,6 +29,9 @@ REASON_KUBELET = "called by the kubelet, past every sidecar"
 REASON_SPLIT = "said by several settings ({} too){}: change them by hand"
 REASON_SHARED = "said by several settings, which another workload reads as well: change them by hand"
 REASON_NO_SCHEME = "a host and a port without a scheme: change it by hand"
+REASON_LENGTH = (
+    "user info before a port in a Secret: the journal would tell how long it is; take the port out if it is 443"
+)
 REASON_NO_TEMPLATE = "in no pod template: whatever makes the pods has to be changed"
 REASON_SERVICE = "a Service, by its name and namespace"
 REASON_REGISTRY = "a host of the mesh's own registry"
@@ -46,7 +50,7 @@ _BETWEEN_ITEMS = re.compile(r"[\s\"',;|]*(?:-[ \t]+)?[\"']?")
 
 def scan(
     workload: Document,
-    config_maps: Mapping[Ref, Body],
+    sources: Mapping[Ref, Body],
     places: Iterable[Place] = (),
     *,
     forced: Collection[Forced] = (),
@@ -55,12 +59,13 @@ def scan(
 ) -> tuple[CallSite, ...]:
     """Every URL of an external host that the workload's pods call, each once, in the order of the object.
 
-    `config_maps` holds what the template's references lead to; one that is missing is no error. `places` are rows of
-    `--path`, `forced` what `--force` says, `namespaces` those that the cluster is known to have. Secrets are not read. What must not or cannot be rewritten has a reason.
+    `sources` holds what the template's references lead to, Secrets as `secret_values.readable` has them; one that is missing
+    is no error. `places` are rows of `--path`, `forced` what `--force` says, `namespaces` those that the cluster is known
+    to have. What must not or cannot be rewritten has a reason.
     """
     calls = _annotated(workload)
     sites: dict[tuple[Ref, Steps, int], CallSite] = {}
-    for site in _sites(workload, config_maps, places):
+    for site in _sites(workload, sources, places):
         if external(site.host.name, cluster_domain):
             key = (site.object, site.steps, site.url.start)
             known = _called(site) if is_identifier(site) and _is_forced(site, forced, calls) else site
@@ -111,10 +116,10 @@ def _shared(known: CallSite, again: CallSite) -> CallSite:
     return told if again.container in ("", known.container) else replace(told, container="")
 
 
-def _sites(workload: Document, config_maps: Mapping[Ref, Body], places: Iterable[Place]) -> Iterator[CallSite]:
+def _sites(workload: Document, sources: Mapping[Ref, Body], places: Iterable[Place]) -> Iterator[CallSite]:
     template = kinds.pod_template(workload.body) or {}
     prefix = kinds.template_steps(workload.ref.kind) if template else ()
-    reader = Reader(workload.ref, template, config_maps)
+    reader = Reader(workload.ref, template, sources)
     read = readings(workload, reader)
     for one in read:
         reasons = [why_not(call, one, read) for call in one.calls]
@@ -224,6 +229,8 @@ def _within(offset: int, spans: Sequence[tuple[int, int]]) -> bool:
 
 def _call_site(workload: Document, found: Found, url: Url, reason: str) -> CallSite:
     own = found.object == workload.ref
+    if found.object.kind == "Secret" and len(url.edits) > 1 and has_user_info(url):
+        reason = reason or REASON_LENGTH
     return CallSite(
         workload=workload.ref,
         object=found.object,
@@ -234,6 +241,7 @@ def _call_site(workload: Document, found: Found, url: Url, reason: str) -> CallS
         reason=reason,
         file=workload.file if own else "",
         line=workload.line if own else 0,
+        secret=found.secret or found.object.kind == "Secret",
     )
 
 

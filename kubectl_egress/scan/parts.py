@@ -130,7 +130,8 @@ def _reads_what_it_replaces(setting: Setting, one: Reading) -> bool:
 
     What refers to it may stand before the other value, and then means this one.
     """
-    bulk = {(source.get("configMapRef") or {}).get("name") for source in one.container.get("envFrom") or ()}
+    field = "secretRef" if setting.object.kind == "Secret" else "configMapRef"
+    bulk = {(source.get(field) or {}).get("name") for source in one.container.get("envFrom") or ()}
     return setting.place not in one.uses and setting.object.name in bulk and setting.name in one.references
 
 
@@ -154,10 +155,10 @@ def _reference(name: str) -> str:
     return rf"(?:\$\({quoted}\)|\$\{{{quoted}\}}|\${quoted}(?!\w))"
 
 
-def used_by(workload: Document, config_maps: Mapping[Ref, Body]) -> Mapping[Place, frozenset[Host | None]]:
+def used_by(workload: Document, sources: Mapping[Ref, Body]) -> Mapping[Place, frozenset[Host | None]]:
     """By the place of each setting that the workload's containers read, the hosts that it is a part of a call to."""
     found: dict[Place, frozenset[Host | None]] = {}
-    reader = Reader(workload.ref, kinds.pod_template(workload.body) or {}, config_maps)
+    reader = Reader(workload.ref, kinds.pod_template(workload.body) or {}, sources)
     for one in readings(workload, reader):
         for place, hosts in one.uses.items():
             found[place] = found.get(place, frozenset()) | hosts
