@@ -57,7 +57,6 @@ def plan_undo(
         for workload in survey.workloads
         if (undo := undo_caller(workload, chosen, remaining, survey.sources)) is not None
     ]
-    _refuse_unread(chosen, survey)
     _refuse_clear(undone, chosen, survey)
     steps = [
         step
@@ -88,7 +87,7 @@ def plan_undo(
 
 
 def _journals(hosts: Sequence[Host], survey: Survey) -> Mapping[Host, Journal]:
-    """All of the namespace; EgressError where one of these hosts has none."""
+    """All of the namespace; EgressError where one of these hosts has none, or names what may not be read."""
     journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
     for host in hosts:
         if host not in journals:
@@ -96,6 +95,7 @@ def _journals(hosts: Sequence[Host], survey: Survey) -> Mapping[Host, Journal]:
                 f"{host} is not migrated in namespace {survey.namespace}: there is no journal of it",
                 f"migrated here: {', '.join(sorted(map(str, journals))) or 'nothing'}",
             )
+    _refuse_unread([journals[host] for host in hosts], survey)
     return journals
 
 
