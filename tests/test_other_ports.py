@@ -178,6 +178,7 @@ def test_undo_names_who_calls_in_clear_and_was_never_migrated() -> None:
     world.create(deployment("old", env={"A": "http://httpbin.org/"}))
     found = plan_undo(world.survey(), [ADMIN]).findings
     assert [(one.code, one.workload and one.workload.name) for one in found] == [("plain-callers", "old")]
+    assert "calls http://httpbin.org itself" in found[0].message
 
 
 def test_an_undo_that_would_leave_a_call_in_clear_is_refused() -> None:

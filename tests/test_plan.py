@@ -153,6 +153,35 @@ def test_url_and_alias_are_one_patch_with_tests() -> None:
     assert alias["ip"].startswith("192.0.2.")
 
 
+@pytest.mark.parametrize("gone", [(), ("ServiceEntry",)], ids=["the journal", "journal and entry"])
+def test_a_host_keeps_its_alias_when_its_journal_is_lost(gone: tuple[str, ...]) -> None:
+    """Or was never there: the objects and some callers are from Git. A second address would cut off the entry's 443."""
+    world = World(curl())
+    world.do(migration(world, HTTPBIN).steps)
+    before = world.bodies()
+    world.objects = {ref: body for ref, body in world.objects.items() if ref.kind not in ("ConfigMap", *gone)}
+    with pytest.raises(EgressError, match="there is no journal of it") as raised:
+        plan_undo(world.survey(), [HTTPBIN])
+    assert "is there, so its journal was deleted, or it is from Git" in (raised.value.remedy or "")
+    assert all(
+        step.ref is None or step.ref.kind in gone
+        for step in migration(world, HTTPBIN).steps
+        if step.after and not journal.is_journal(step.after)
+    )
+    world.create(deployment("shop", env={"API": "https://httpbin.org/x"}))
+    world.do(migration(world, HTTPBIN).steps)
+    after = world.bodies()
+    aliases = {
+        alias["ip"]
+        for ref, body in after.items()
+        if ref.kind == "Deployment"
+        for alias in body["spec"]["template"]["spec"]["hostAliases"]
+    }
+    [entry_] = [ref for ref in before if ref.kind == "ServiceEntry"]
+    assert aliases == {before[entry_]["metadata"]["annotations"]["egress.kubectl/alias"]}
+    assert after[entry_]["metadata"]["annotations"] == before[entry_]["metadata"]["annotations"]
+
+
 def test_fail_open_leaves_out_the_alias_and_the_dot_and_nothing_else() -> None:
     closed = migration(World(curl()), HTTPBIN).steps
     opened = migration(World(curl()), HTTPBIN, fail_open=True).steps

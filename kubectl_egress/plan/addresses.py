@@ -1,4 +1,4 @@
-"""The addresses to which hosts' names are to lead: the journals' own, or free ones; an address is one host's alone."""
+"""The addresses to which hosts' names are to lead: those that they lead to already, or free ones; each is one host's alone."""
 
 from __future__ import annotations
 
@@ -17,10 +17,27 @@ def alias_addresses(
     found = {}
     for host in hosts:
         known = journals.get(host)
-        first = (known and known.alias) or mesh.alias_address(host, taken)
+        first = (known and known.alias) or known_alias(host, survey) or mesh.alias_address(host, taken)
         taken.add(first)
         found[host] = (first, mesh.alias_address_v6(first)) if _wants_ipv6(survey) else (first,)
     return found
+
+
+def known_alias(host: Host, survey: Survey) -> str:
+    """The address that an entry of the host records, or to which pod templates send it: the journal may be lost, or in Git."""
+    for document in survey.mesh_objects:
+        names = (document.body.get("spec") or {}).get("hosts") or ()
+        near = document.ref.namespace in ("", survey.namespace)  # manifests need not name one
+        if (
+            document.ref.kind == "ServiceEntry"
+            and near
+            and host.name in names
+            and (known := mesh.alias_of(document.body))
+        ):
+            return known
+    templates = (kinds.pod_template(workload.document.body) or {} for workload in survey.workloads)
+    addresses = (address for template in templates for address in mesh.aliases_in(template, host))
+    return next((address for address in addresses if ":" not in address), "")
 
 
 def taken_addresses(survey: Survey) -> frozenset[str]:

@@ -26,7 +26,7 @@ from kubectl_egress.model import (
     Survey,
     Workload,
 )
-from kubectl_egress.plan.addresses import taken_addresses
+from kubectl_egress.plan.addresses import known_alias, taken_addresses
 from kubectl_egress.plan.closing import fails_closed
 from kubectl_egress.plan.file_objects import step_of, write_objects
 from kubectl_egress.plan.holding import PROXY_CONFIG, held
@@ -195,19 +195,10 @@ def _aliases(hosts: Sequence[Host], survey: Survey, *, ipv6: bool) -> Mapping[Ho
     taken = set(taken_addresses(survey))
     found: dict[Host, tuple[str, ...]] = {}
     for host in hosts:
-        address = _alias(host, survey) or mesh.alias_address(host, taken)
+        address = known_alias(host, survey) or mesh.alias_address(host, taken)
         taken.add(address)
         found[host] = (address, mesh.alias_address_v6(address)) if ipv6 else (address,)
     return found
-
-
-def _alias(host: Host, survey: Survey) -> str:
-    for document in survey.mesh_objects:
-        if document.ref.kind == "ServiceEntry" and host.name in (document.body.get("spec", {}).get("hosts") or ()):
-            known = mesh.alias_of(document.body)
-            if known:
-                return known
-    return ""
 
 
 def _edits(sites: Sequence[CallSite]) -> Mapping[str, Mapping[Address, Sequence[Edit]]]:

@@ -31,7 +31,7 @@ def wanted_objects(
     origination: Origination = AS_BEFORE,
     tls_ports: Sequence[int] = (),
 ) -> Iterator[MeshChange]:
-    """DestinationRule, ServiceEntry, VirtualService, in the order in which they are written; also those that fit as they are.
+    """DestinationRule, ServiceEntry, VirtualService, in the order in which they may be applied; also those that fit as they are.
 
     `tls_ports`: others that callers use over TLS. The rule is exported as widely as the entry: whoever sees only the entry would send clear text to port 443.
     """

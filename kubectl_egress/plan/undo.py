@@ -91,9 +91,15 @@ def _journals(hosts: Sequence[Host], survey: Survey) -> Mapping[Host, Journal]:
     journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
     for host in hosts:
         if host not in journals:
+            ours = [one.ref for one in survey.mesh_objects if one.ref.name == mesh.object_name(host)]
+            lost = (
+                f"{ours[0].kind} {ours[0].name} is there, so its journal was deleted, or it is from Git; "
+                if ours
+                else ""
+            )
             raise EgressError(
                 f"{host} is not migrated in namespace {survey.namespace}: there is no journal of it",
-                f"migrated here: {', '.join(sorted(map(str, journals))) or 'nothing'}",
+                f"{lost}migrated here: {', '.join(sorted(map(str, journals))) or 'nothing'}",
             )
     _refuse_unread([journals[host] for host in hosts], survey)
     return journals
@@ -145,7 +151,7 @@ def _plain_callers(survey: Survey, journal: Journal) -> Iterator[Finding]:
                 yield Finding(
                     "plain-callers",
                     Severity.WARN,
-                    f"{workload.ref.kind.lower()}/{workload.ref.name} calls http://{site.host} itself: that leaves in clear "
+                    f"{workload.ref.kind.lower()}/{workload.ref.name} calls http://{_authority(site.host)} itself: that leaves in clear "
                     "once the mesh objects are gone",
                     "write https:// there first, or leave the host migrated",
                     workload=workload.ref,
@@ -154,6 +160,10 @@ def _plain_callers(survey: Survey, journal: Journal) -> Iterator[Finding]:
                     steps=site.steps,
                 )
                 break
+
+
+def _authority(host: Host) -> str:
+    return host.name if host.port == mesh.CLEAR_PORT else str(host)
 
 
 def _narrowed(journal: Journal, workloads: frozenset[Ref] | None) -> Journal:
