@@ -24,7 +24,7 @@ def readable(body: Body) -> Body:
     texts: dict[str, Any] = {}
     binary: dict[str, Any] = {}
     for key, value in _mapping(body, "data").items():
-        text = _decoded(value)
+        text = decoded(value)
         if text is None:
             binary[key] = value
         else:
@@ -41,7 +41,7 @@ def readable(body: Body) -> Body:
 
 def stored(body: Body) -> Body:
     """What `readable` has made, as the API has it."""
-    texts = {key: base64.b64encode(text.encode()).decode() for key, text in _mapping(body, "data").items()}
+    texts = {key: encoded(text) for key, text in _mapping(body, "data").items()}
     rest = {key: value for key, value in body.items() if key not in ("data", "binaryData")}
     return {**rest, "data": {**texts, **_mapping(body, "binaryData")}}
 
@@ -59,8 +59,13 @@ def _mapping(body: Body, field: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _decoded(value: Any) -> str | None:
-    """The text; None for what is no text, or no base64."""
+def encoded(text: str) -> str:
+    """A value as the API has it."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def decoded(value: Any) -> str | None:
+    """What a value means; None for what is no text, or no base64."""
     if not isinstance(value, str):
         return None
     try:

@@ -13,7 +13,7 @@ from kubectl_egress.cli.options import Files, Reading
 from kubectl_egress.cli.sources import read_documents, survey_documents, with_lines
 from kubectl_egress.errors import ManifestError
 from kubectl_egress.manifests import Kustomization
-from kubectl_egress.model import CallSite, Document, Ref, Survey
+from kubectl_egress.model import SOURCE_KINDS, CallSite, Document, Ref, Survey
 from kubectl_egress.places import Forced, Place
 
 _LEVELS = 4
@@ -31,6 +31,7 @@ class FileSet:
     """What `--path` adds to the table of places."""
     forced: tuple[Forced, ...] = ()
     """What `--force` says."""
+    with_secrets: bool = False
 
     def with_more(self, more: Mapping[str, str]) -> FileSet:
         """The same with manifests that were found beside them."""
@@ -40,26 +41,27 @@ class FileSet:
     def read(self, namespace: str, default: str) -> tuple[Survey, tuple[CallSite, ...]]:
         """What the objects of one namespace are and call; `default` is that of objects which name none.
 
-        An overlay's ConfigMap has the name of its base's: the workloads are looked at once with each of them.
+        An overlay's ConfigMap or Secret has the name of its base's: the workloads are looked at once with each of them.
         """
         mine = [one for one in self.documents if one.ref.namespace == namespace or one.ref.kind == "Namespace"]
         found: dict[object, CallSite] = {}
         for variant in _variants(mine):
-            survey = survey_documents(variant, namespace or default, self.places)
+            survey = survey_documents(variant, namespace or default, self.places, with_secrets=self.with_secrets)
             sites = inspection.call_sites(survey, self.places, self.forced)
             for site in with_lines(sites, variant, self.texts, default):
                 place = (site.spot, site.object, site.steps) if site.spot is None else (site.spot,)
                 found.setdefault((site.workload, place, site.url.start), site)
-        return survey_documents(mine, namespace or default, self.places), tuple(found.values())
+        survey = survey_documents(mine, namespace or default, self.places, with_secrets=self.with_secrets)
+        return survey, tuple(found.values())
 
 
 def _variants(documents: Sequence[Document]) -> Iterator[list[Document]]:
-    """The documents with one ConfigMap of each name, until every one has been among them."""
+    """The documents with one ConfigMap and one Secret of each name, until every one has been among them."""
     maps: dict[Ref, list[Document]] = {}
     for document in documents:
-        if document.ref.kind == "ConfigMap":
+        if document.ref.kind in SOURCE_KINDS:
             maps.setdefault(document.ref, []).append(document)
-    others = [document for document in documents if document.ref.kind != "ConfigMap"]
+    others = [document for document in documents if document.ref.kind not in SOURCE_KINDS]
     for number in range(max(map(len, maps.values()), default=1)):
         yield [*others, *(found[min(number, len(found) - 1)] for found in maps.values())]
 
@@ -77,7 +79,9 @@ def read_file_set(files: Files, reading: Reading) -> FileSet:
     found |= _read_more([one.file for one in kustomizations], found)
     found |= _read_more([path for one in kustomizations for path in one.sources if os.path.exists(path)], found)
     generated = [document for one in kustomizations for document in one.generated(found)]
-    return FileSet(found, (*documents, *generated), tuple(kustomizations), places, forced)
+    return FileSet(
+        found, (*documents, *generated), tuple(kustomizations), places, forced, with_secrets=reading.include_secrets
+    )
 
 
 def _kustomizations(texts: Mapping[str, str]) -> Iterator[Kustomization]:

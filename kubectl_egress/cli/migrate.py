@@ -191,12 +191,12 @@ def show_plan(plan: Plan, output: str) -> None:
 
 
 def refuse_secret_objects(plan: Plan, output: str) -> None:
-    """UsageError where `-o yaml` or `-o json` would print the values of a Secret; without it, the rest would not fit together."""
+    """UsageError where the objects, or an overlay, would show the values of a Secret; without it, the rest would not fit together."""
     secrets = [step.ref.name for step in plan.steps if step.ref is not None and step.ref.kind == "Secret"]
-    if secrets and output in ("yaml", "json"):
+    if secrets and output in ("yaml", "json", OVERLAY):
         raise UsageError(
             f"-o {output} would print the values of Secret {secrets[0]}",
-            "-o plan shows every step without them; without -o, the cluster is changed; or leave --include-secrets out",
+            "-o plan shows every step without them; or leave --include-secrets out, and that Secret stays as it is",
         )
 
 

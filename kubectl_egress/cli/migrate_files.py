@@ -13,7 +13,15 @@ from kubectl_egress import findings, inspection, manifests
 from kubectl_egress.cli.authorities import certificates
 from kubectl_egress.cli.calls import Calls
 from kubectl_egress.cli.file_sets import FileSet, chart_advice, read_file_set
-from kubectl_egress.cli.migrate import NOTHING_CALLED, OVERLAY, Choice, Doing, refuse_blocked, show_plan
+from kubectl_egress.cli.migrate import (
+    NOTHING_CALLED,
+    OVERLAY,
+    Choice,
+    Doing,
+    refuse_blocked,
+    refuse_secret_objects,
+    show_plan,
+)
 from kubectl_egress.cli.near import by_name, check_called
 from kubectl_egress.cli.options import Files
 from kubectl_egress.cli.output import coloured, emit, say
@@ -41,6 +49,8 @@ def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, calls: Cal
     if not plans:
         say(NOTHING_CALLED)
         return 0
+    for one in plans:
+        refuse_secret_objects(one.plan, output)
     changes = _overlays(plans, given, choice) if output == OVERLAY else _together(plans)
     for one in plans:
         if output not in ("", OVERLAY):
@@ -60,8 +70,6 @@ def _check_flags(hosts: Sequence[str], choice: Choice, doing: Doing, calls: Call
         raise UsageError("--write has no file to write to: the manifests come from standard input", "name a file")
     if calls.alias and len(hosts) != 1:
         raise UsageError("--alias is one host's", "name the one host that NAME is to stand for")
-    if choice.include_secrets:
-        raise UsageError("--include-secrets does not go with -f", "change the URL in the Secret's manifest by hand")
     if calls.named:
         raise UsageError(
             "--mode named does not go with -f",
@@ -181,6 +189,7 @@ def _say_unread(plans: Sequence[FilePlan], texts: Mapping[str, str]) -> None:
     changed = {change.file: change.after for one in plans for change in one.files}
     left = {(skip.site.file, skip.site.line) for one in plans for skip in one.plan.skipped}
     for file, text in {**texts, **changed}.items():
+        hidden = manifests.secret_values_in(text).values()
         for url in find_urls(text) if not is_overlay(text) else ():
             start = text.rfind("\n", 0, url.start) + 1
             line = text.count("\n", 0, url.start) + 1
@@ -188,7 +197,12 @@ def _say_unread(plans: Sequence[FilePlan], texts: Mapping[str, str]) -> None:
                 continue
             # what a plan leaves alone is said by it, a string's other lines too
             if not any(known == file and at <= line for known, at in left):
-                say(f"{file}:{line}: left alone: it is in no pod template and no ConfigMap that one reads\n")
+                secret = any(begin <= url.start < end for begin, end in hidden)
+                say(f"{file}:{line}: left alone: {_IN_A_SECRET if secret else _IN_NOTHING}\n")
+
+
+_IN_NOTHING = "it is in no pod template and no ConfigMap that one reads"
+_IN_A_SECRET = "it is in a Secret; --include-secrets rewrites those that pod templates read"
 
 
 def _refuse_generated(changes: Sequence[FileChange]) -> None:
@@ -210,4 +224,5 @@ def _show_or_write(changes: Sequence[FileChange], write: bool) -> None:
             disk.write(change.file, change.after)
             say(f"{change.file} {'written' if change.before is None else 'edited'}\n")
         else:
-            emit(diff_coloured(text_diff(change.before, change.after, change.file), coloured(sys.stdout)))
+            before, after = manifests.secrets_hidden(change.before, change.after)
+            emit(diff_coloured(text_diff(before, after, change.file), coloured(sys.stdout)))

@@ -7,6 +7,7 @@ compared before anybody gets it.
 from __future__ import annotations
 
 from kubectl_egress.manifests.adding import add
+from kubectl_egress.manifests.hiding import secret_values_in, secrets_hidden
 from kubectl_egress.manifests.host_aliases import insert_host_alias
 from kubectl_egress.manifests.kustomize import FILE_NAMES, WHOLE_FILE, Kustomization, add_resource, read_kustomization
 from kubectl_egress.manifests.provenance import generated_by
@@ -27,6 +28,8 @@ __all__ = [
     "lines_at",
     "parse",
     "read_kustomization",
+    "secret_values_in",
+    "secrets_hidden",
     "splice",
     "value",
 ]

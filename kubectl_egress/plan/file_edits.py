@@ -34,9 +34,8 @@ from kubectl_egress.plan.mounting import mounted
 from kubectl_egress.plan.network_guards import callers_by, guards, kept
 from kubectl_egress.plan.objects import MeshChange, bundle_change, files_read, tls_ports, wanted_objects
 from kubectl_egress.plan.ports import refuse_two_ports
+from kubectl_egress.plan.stored_edits import Address, as_stored
 from kubectl_egress.urls import apply_edits
-
-Address = tuple[int, Steps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class FilePlan:
     plan: Plan
     files: tuple[FileChange, ...]
     documents: tuple[DocumentChange, ...] = ()
-    """Workloads and ConfigMaps that change."""
+    """Workloads and sources that change."""
     objects: Mapping[Host, tuple[MeshChange, ...]] = field(default_factory=dict)
     """What each host needs, in the order in which it may be applied; what fits as it is, too."""
 
@@ -103,7 +102,7 @@ def plan_files(
 ) -> FilePlan:
     """The migration of `request.hosts` in manifests of one namespace; `texts` by file, `sites` with their spots.
 
-    ConfigMaps are edited where they stand: Git is the source, and rolls back with the rest. ManifestError for a string
+    ConfigMaps, and Secrets that were read, are edited where they stand: Git is the source, and rolls back with the rest. ManifestError for a string
     that cannot be edited without changing more than its URL, and for an object of somebody else's that cannot be
     completed, EgressError for a host whose name is another port's.
     """
@@ -111,7 +110,7 @@ def plan_files(
     chosen = [site for site in sites if site.server in request.hosts]
     aliases = {} if request.fail_open else _aliases(request.hosts, survey, ipv6=request.ipv6)
     changed = dict(texts)
-    for file, edits in _edits(chosen).items():
+    for file, edits in as_stored(_edits(chosen), documents).items():
         changed[file] = _spliced(texts[file], edits)
     _edit_templates(chosen, survey, aliases, request, changed)
     updates = list(_updates(texts, changed, documents))
