@@ -25,6 +25,7 @@ from kubectl_egress.model import (
 from kubectl_egress.plan import calling
 from kubectl_egress.scan import scan
 from tests.build import NAMESPACE, deployment, document
+from tests.build import workload as build_workload
 from tests.test_plan import World, migration
 
 RUN: Any = importlib.import_module("kubectl_egress.apply.run")
@@ -76,6 +77,14 @@ def test_who_has_been_calling(called: Sequence[Host], clusters: Sequence[str], e
     survey = seen([caller, other], {"caller": clusters, "other": [NAMELESS]})
     sites = [site for one in survey.workloads for site in scan(one.document, {})]
     assert calling(survey, sites, [A, B]) == {(caller.ref, frozenset(hosts)) for hosts in expected}
+
+
+def test_a_job_that_runs_on_says_nothing_about_the_next_one() -> None:
+    """Its pods keep the old template: that they do not call http:// is no failure of the migration."""
+    body = build_workload("CronJob", "nightly", env={"URL": f"https://{A}/"})
+    nightly = Workload(document(body), pods=({"metadata": {"name": "nightly-1", "namespace": NAMESPACE}},))
+    survey = seen([nightly], {"nightly-1": [NAMELESS, f"outbound|443||{A.name}"]})
+    assert calling(survey, scan(nightly.document, {}), [A]) == frozenset()
 
 
 def verdict(name: str, host: Host, judgement: Judgement) -> Verdict:

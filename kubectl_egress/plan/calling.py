@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from kubectl_egress import kinds
 from kubectl_egress.model import CallSite, Host, ProxySnapshot, Ref, Survey, Workload
 from kubectl_egress.verify import measure
 
@@ -14,10 +15,12 @@ Calling = tuple[Ref, frozenset[Host]]
 def calling(survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]) -> frozenset[Calling]:
     """The workloads whose proxies have seen calls to one of `hosts`, each with those of which it must have been one.
 
+    Without those whose pods a migration does not replace: of a CronJob, what runs goes on over https, and the next may be far.
     Under the host's own name; or, where no name was known, by connections to the hosts' ports of servers without a name, if
     the workload calls no other external host that those could have been for.
     """
-    return frozenset(found for workload in survey.workloads for found in _called(workload, survey, sites, hosts))
+    replaced = [workload for workload in survey.workloads if kinds.rolls(workload.ref.kind)]
+    return frozenset(found for workload in replaced for found in _called(workload, survey, sites, hosts))
 
 
 def baselines(survey: Survey, sites: Sequence[CallSite], hosts: Collection[Host]) -> Mapping[Host, Mapping[str, Any]]:

@@ -371,3 +371,30 @@ def test_a_job_that_somebody_starts_from_a_migrated_cron_job(scene: Scene) -> No
         scene.delete("Job", f"{name}-by-hand")
     undo(scene, "closed")
     assert in_clear(scene, "closed") == 0
+
+
+def test_a_job_that_runs_while_its_cron_job_is_migrated(scene: Scene) -> None:
+    """It keeps the old template and goes on over https; that it never calls http:// is no failure."""
+    name = "closed"
+    template = build.pod_template(
+        name, command=["sh", "-c", LOOP.format(url(name))], annotations=NATIVE, restartPolicy="Never"
+    )
+    spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": template}}}
+    metadata = build.metadata(name, scene.namespace)
+    made = scene.create({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec})
+    owner = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "name": name,
+        "uid": made["metadata"]["uid"],
+        "controller": True,
+    }
+    metadata = build.metadata(f"{name}-1", scene.namespace, ownerReferences=[owner])
+    scene.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec["jobTemplate"]["spec"]})
+    served(scene, name)
+    migrate(scene, name)
+    assert "hostAliases" in str(scene.get("CronJob", name)["spec"])
+    served(scene, name)
+    undo(scene, name)
+    served(scene, name)
+    assert in_clear(scene, name) == 0
