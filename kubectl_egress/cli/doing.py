@@ -17,6 +17,7 @@ from kubectl_egress.cluster import Cluster
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import Lease, from_config_map
 from kubectl_egress.model import Host, Outcome, Plan, Survey
+from kubectl_egress.plan import found_migrated
 from kubectl_egress.report.plan import outcome_line
 from kubectl_egress.urls import shown
 
@@ -27,6 +28,8 @@ class Narration:
     def __init__(self, plan: Plan, connection: Connection, *, undoing: bool = False) -> None:
         self.ticker = Ticker(sys.stderr)
         self.undoing = undoing
+        # It takes back what earlier runs have migrated of a host, too.
+        self._whole = " (all of its callers)" if found_migrated(plan) and not undoing else ""
         self._where = f"{hosts_text(plan)} -n {plan.namespace}{connection.again()}"
 
     def outcome(self, outcome: Outcome) -> None:
@@ -63,7 +66,9 @@ class Narration:
             progress = interruption.progress
             after = f" after {len(progress.done)} of {len(progress.plan.steps)} steps"
         lines = [f"\nInterrupted{after}. What was done stays as it is.", f"  go on:    {self.go_on()}"]
-        return KeyboardInterrupt("\n".join([*lines, *([] if self.undoing else [f"  go back:  {self.go_back()}"])]))
+        return KeyboardInterrupt(
+            "\n".join([*lines, *([] if self.undoing else [f"  go back:  {self.go_back()}{self._whole}"])])
+        )
 
 
 def hosts_text(plan: Plan) -> str:

@@ -379,7 +379,8 @@ def test_a_job_that_runs_while_its_cron_job_is_migrated(scene: Scene) -> None:
     template = build.pod_template(
         name, command=["sh", "-c", LOOP.format(url(name))], annotations=NATIVE, restartPolicy="Never"
     )
-    spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": template}}}
+    jobs = {"spec": {"template": template}}
+    spec = {"schedule": "0 0 1 1 *", "jobTemplate": jobs}
     metadata = build.metadata(name, scene.namespace)
     made = scene.create({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec})
     owner = {
@@ -390,7 +391,7 @@ def test_a_job_that_runs_while_its_cron_job_is_migrated(scene: Scene) -> None:
         "controller": True,
     }
     metadata = build.metadata(f"{name}-1", scene.namespace, ownerReferences=[owner])
-    scene.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec["jobTemplate"]["spec"]})
+    scene.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": jobs["spec"]})
     served(scene, name)
     migrate(scene, name)
     assert "hostAliases" in str(scene.get("CronJob", name)["spec"])
