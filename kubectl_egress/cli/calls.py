@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kubectl_egress.cli.authorities import config_map_named
+from kubectl_egress.cli.options import said_again
 from kubectl_egress.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,6 +104,19 @@ class Calls:
     def named(self) -> bool:
         """Whether a name is all that the mesh is to have."""
         return self.mode == "named"
+
+    def again(self) -> str:
+        """The flags that ask the same of the sidecar once more, each with a blank before it."""
+        given = {
+            "--mode": [self.mode] if self.named else [],
+            "--retries": [] if self.retries is None else [str(self.retries)],
+            "--route-timeout": [self.route_timeout],
+            "--alias": [self.alias],
+            "--ca": [self.ca],
+            "--client-secret": [self.client_secret],
+            "--guard-cidr": self.guard_cidr,
+        }
+        return said_again(given, {"--http2": self.http2, "--hold": self.hold, "--guard": self.guard})
 
     def origination(self) -> dict[str, Any]:
         """What was given, by field of Origination."""

@@ -25,11 +25,13 @@ from kubectl_egress.urls import shown
 class Narration:
     """Tells on stderr what becomes of a plan, and knows whether it is being done or undone."""
 
-    def __init__(self, plan: Plan, connection: Connection, *, undoing: bool = False) -> None:
+    def __init__(self, plan: Plan, connection: Connection, *, asked: str = "", undoing: bool = False) -> None:
+        """`asked`: the flags of a migration, as they would be typed again, each with a blank before it."""
         self.ticker = Ticker(sys.stderr)
         self.undoing = undoing
         # It takes back what earlier runs have migrated of a host, too.
         self._whole = " (all of its callers)" if found_migrated(plan) and not undoing else ""
+        self._asked = asked
         self._where = f"{hosts_text(plan)} -n {plan.namespace}{connection.again()}"
 
     def outcome(self, outcome: Outcome) -> None:
@@ -50,7 +52,7 @@ class Narration:
 
     def go_on(self) -> str:
         """The command that goes on from here."""
-        return f"kubectl egress {'undo' if self.undoing else 'migrate'} {self._where}"
+        return self.go_back() if self.undoing else f"kubectl egress migrate {self._where}{self._asked}"
 
     def go_back(self) -> str:
         """The command that puts everything back."""

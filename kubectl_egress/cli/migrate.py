@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kubectl_egress.cli.calls import Calls
-from kubectl_egress.cli.options import Connection, FieldManager, Files, Namespace, Reading, Yes, output_option
+from kubectl_egress.cli.options import (
+    Connection,
+    FieldManager,
+    Files,
+    Namespace,
+    Reading,
+    Yes,
+    output_option,
+    said_again,
+)
 from kubectl_egress.cli.output import check_format, coloured, emit, emit_document, say, width
 from kubectl_egress.errors import RefusedError, UsageError
 
@@ -70,6 +79,11 @@ class Choice(Reading):
             "--ignore", metavar="CODE", help="Go on in spite of this finding; may be repeated.", show_default=False
         ),
     ] = None
+
+    def again(self) -> str:
+        """The flags that have another command choose the same, each with a blank before it."""
+        given = {"--workload": self.workload or (), "-l": [self.selector], "--ignore": self.ignore or ()}
+        return said_again(given, {"--fail-open": self.fail_open}) + Reading.again(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,13 +85,12 @@ def migrate_cluster(
             denied = not_permitted(cluster, permissions(plan.steps))
             seen = replace(seen, denied=(*seen.denied, *denied))
             plan = make_plan(seen, sites, wanted, workloads, choice, calls, guard) if denied else plan
-        ignored = frozenset(choice.ignore or ())
         if output:
             refuse_secret_objects(plan, output)
             show_plan(plan, output)
-            refuse_blocked(plan, ignored)
+            refuse_blocked(plan, frozenset(choice.ignore or ()))
             return 3 if doing.exit_code and plan.steps else 0
-        return _ask_and_do(plan, cluster, seen, sites, doing, calls, ignored, connection)
+        return _ask_and_do(plan, cluster, seen, sites, doing, choice, calls, connection)
     finally:
         cluster.close()
 
@@ -214,11 +213,11 @@ def _ask_and_do(
     seen: Survey,
     sites: Sequence[CallSite],
     doing: Doing,
+    choice: Choice,
     calls: Calls,
-    ignored: frozenset[str],
     connection: Connection,
 ) -> int:
-    refuse_blocked(plan, ignored, show=True)
+    refuse_blocked(plan, frozenset(choice.ignore or ()), show=True)
     if plan.steps and doing.dry_run != "client" and not doing.exit_code:
         check_sidecars(plan, seen, cluster)
     show_plan(plan, "")
@@ -239,7 +238,7 @@ def _ask_and_do(
         dry_run=server,
         calling=calling(seen, sites, plan.hosts),
     )
-    perform(plan, cluster, conditions, connection)
+    perform(plan, cluster, conditions, connection, choice.again() + calls.again())
     done = f"{hosts_text(plan)}: {'known by name' if calls.named else 'migrated'}.\n"
     if calls.alias:
         done += (
@@ -264,9 +263,9 @@ def check_sidecars(plan: Plan, seen: Survey, cluster: Cluster) -> None:
         )
 
 
-def perform(plan: Plan, cluster: Cluster, conditions: Conditions, connection: Connection) -> Progress:
-    """Do a migration's plan, and say each outcome; an interruption says how to go on or back."""
-    narration = Narration(plan, connection)
+def perform(plan: Plan, cluster: Cluster, conditions: Conditions, connection: Connection, asked: str = "") -> Progress:
+    """Do a migration's plan, and say each outcome; an interruption says how to go on, with the flags `asked`, or back."""
+    narration = Narration(plan, connection, asked=asked)
     said = replace(conditions, say=narration.now, way_back=narration.go_back())
     try:
         return transaction.migrate(plan, cluster, said, narration.outcome, narration.turned_back)

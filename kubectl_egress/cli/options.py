@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,6 +84,12 @@ class Files:
     ] = False
 
 
+def said_again(given: Mapping[str, Sequence[str]], switches: Mapping[str, bool]) -> str:
+    """Flags as they would be typed for the same once more, each with a blank before it; empty values and what is off left out."""
+    words = "".join(f" {flag} {shlex.quote(one)}" for flag, values in given.items() for one in values if one)
+    return words + "".join(f" {flag}" for flag, on in switches.items() if on)
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What counts as a call, beyond the tables."""
@@ -112,6 +119,10 @@ class Reading:
             help="Read the Secrets that pod templates name, too, one by one; no value of them is ever shown.",
         ),
     ] = False
+
+    def again(self) -> str:
+        """The flags that have another command count the same as calls, each with a blank before it."""
+        return said_again({"--path": self.path, "--force": self.force}, {"--include-secrets": self.include_secrets})
 
     def places(self) -> tuple[Place, ...]:
         """What `--path` adds to the table of places; UsageError for what is none."""
@@ -236,8 +247,7 @@ class Connection:
             "--as-group": self.as_group,
             "--as-user-extra": self.as_user_extra,
         }
-        words = "".join(f" {flag} {shlex.quote(one)}" for flag, values in given.items() for one in values if one)
-        return words + (" --insecure-skip-tls-verify" if self.insecure_skip_tls_verify else "")
+        return said_again(given, {"--insecure-skip-tls-verify": self.insecure_skip_tls_verify})
 
     def options(self, namespace: str = "", field_manager: str = "kubectl-egress") -> ConnectionOptions:
         """As the cluster edge takes them; sets the log level, since this is where the talk begins."""
