@@ -37,7 +37,7 @@ SCRIPT = """\
 trap 'going=1' TERM
 while [ -z "$going" ]; do
   said=$(trap '' TERM; curl -s -m 5 -o /dev/null -w '%{{http_code}}' {url}); echo "request $said $?"
-  sleep .1
+  sleep .2
 done
 echo end
 trap '' TERM

@@ -32,6 +32,8 @@ from tests.sharing import UNDER_TEST, shares_fixtures
 from tests.warm import start_lab
 
 HERE = Path(__file__).parent
+_LONGEST = ("test_private_ca", "test_ip_families", "test_harness")
+"""Tests of a minute and more, each of which waits most of its time, or has clusters of its own."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what shares scenes, which takes longest. On a cluster that is not ours, only what is marked for it."""
+    """Begin with what takes longest. On a cluster that is not ours, only what is marked for it."""
     if UNDER_TEST in os.environ:
         ours = pytest.mark.skip(
             reason=f"needs an outside world, nodes or a mesh of our own, which {UNDER_TEST} has not"
@@ -50,7 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if HERE in item.path.parents and item.get_closest_marker("anywhere") is None:
                 item.add_marker(ours)
-    items.sort(key=lambda item: HERE in item.path.parents and not shares_fixtures(str(item.path)))
+    items.sort(key=lambda item: _turn(item) if HERE in item.path.parents else 0)
+
+
+def _turn(item: pytest.Item) -> int:
+    """When a test of the slow tier is to begin, small numbers first: at the end there are to be short ones."""
+    if item.path.stem in _LONGEST:
+        return 0
+    return 1 if shares_fixtures(str(item.path)) else 2
 
 
 @pytest.fixture(scope="session")

@@ -121,16 +121,24 @@ def available(scene: Scene) -> int:
 
 def test_inspect_of_all_namespaces(crowded: Scene, tmp_path: Path) -> None:
     pods = len(list(crowded.cluster.list("v1", "pods", None, metadata_only=True)))
-    before = lists(crowded)
-    done = run(crowded, "inspect", "-A", directory=tmp_path)
-    asked = lists(crowded) - before
+    page_by_page_and_once = {"pods": math.ceil(pods / PAGE), **dict.fromkeys(READ_ONCE, 1)}
+
+    def inspected() -> tuple[Done, dict[str, int]]:
+        before = lists(crowded)
+        done = run(crowded, "inspect", "-A", directory=tmp_path)
+        asked = lists(crowded) - before
+        return done, {name: asked[name] for name in page_by_page_and_once}
+
+    done, asked = inspected()
+    if asked != page_by_page_and_once:
+        # A controller whose watch has ended lists anew, once: what the command asks for it asks for each time.
+        done, asked = inspected()
+    assert asked == page_by_page_and_once
     assert done.status == 0
     items = [item for item in done.document["items"] if item["host"] == CALLED]
     assert len(items) == DEPLOYMENTS * NAMESPACES
     # In the mesh no sidecar answers, and elsewhere there is none: neither is nothing to see.
     assert {item["visibility"] for item in items} == {"unknown"}
-    assert asked["pods"] == math.ceil(pods / PAGE), "page by page, and once"
-    assert {name: asked[name] for name in READ_ONCE} == dict.fromkeys(READ_ONCE, 1)
     assert done.peak < LIMIT, f"{done.peak:.0f} MiB"
 
 

@@ -23,7 +23,7 @@ while [ -z "$going" ]; do
   for url in https://{ADMIN}/status/200?both https://{HOST}/status/200?web; do
     said=$(trap '' TERM; curl -s -m 5 -o /dev/null -w '%{{http_code}}' $url); echo "request $said $?"
   done
-  sleep .1
+  sleep .2
 done
 echo end
 trap '' TERM

@@ -21,7 +21,7 @@ while [ -z "$going" ]; do
     "$(said card.scheme)://$(said card.host):$(said card.port)/status/200"; do
     said=$(trap '' TERM; curl -s -m 5 -o /dev/null -w '%{http_code}' "$url"); echo "request $said $?"
   done
-  sleep .1
+  sleep .2
 done
 echo end
 trap '' TERM

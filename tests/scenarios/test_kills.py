@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 CALLER = "caller"
 WAIT = ""
-SIDE_BY_SIDE = 6
+SIDE_BY_SIDE = 4
 WRITES = {
     "migrate": (
         "POST configmaps",

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.lab
 
 # Two hosts that no URL names: one over TLS, one in plain HTTP. Put together at run time, as programs do.
 HIDDEN = SCRIPT.replace(
-    "sleep .1", 'for s in https http; do curl -s -m 5 -o /dev/null $s"://"api"."$NAME; done; sleep .1'
+    "sleep .2", 'for s in https http; do curl -s -m 5 -o /dev/null $s"://"api"."$NAME; done; sleep .2'
 )
 Capture = pytest.CaptureFixture[str]
 
