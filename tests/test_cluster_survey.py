@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from kubectl_egress.cluster import Cluster, ConnectionOptions, connect
+from kubectl_egress.cluster.secrets import Secrets
 from kubectl_egress.cluster.settings import mesh_settings
 from kubectl_egress.cluster.survey import Asking, pods_of, survey
 from kubectl_egress.cluster.targets import parse_targets
 from kubectl_egress.errors import ForbiddenError, NotFoundError, UsageError
-from kubectl_egress.model import Body, Denied, MeshSettings, ProxyUnread, Ref
+from kubectl_egress.journal import CallerRecord, Journal, ReferenceRecord, SiteRecord, to_config_map
+from kubectl_egress.model import Body, Denied, Host, MeshSettings, ProxyUnread, Ref
 from tests import build
 from tests.fake_api import Answer, FakeApi, fake_api, listing, status
 from tests.lab_api import running_lab
@@ -258,6 +260,54 @@ def test_config_maps_that_are_read_our_copies_and_our_journals(shop: Shop, clust
     found = survey(cluster, live=False)
     assert sorted(ref.name for ref in found.config_maps) == ["copy", "read"]
     assert [one.ref for one in found.journals] == [Ref("ConfigMap", "shop", "journal")]
+
+
+SECRETS = "/api/v1/namespaces/shop/secrets"
+
+
+def with_secrets(shop: Shop) -> None:
+    """A Deployment that names Secrets of every sort, and a journal that names two more."""
+    names_them = [{"secretRef": {"name": name}} for name in ("read", "tls", "gone", "closed")]
+    app = build.container("app", envFrom=names_them)
+    shop.has("Deployment", build.deployment("curl", "shop", containers=[app]))
+    site = SiteRecord(Ref("Secret", "shop", "original", "v1"), ("data", "url"), "app", "url", 0, 1, ())
+    reference = ReferenceRecord(("spec",), "original", "Secret", "original-copy")
+    caller = CallerRecord(Ref("Deployment", "shop", "curl", "apps/v1"), (site,), (reference,))
+    journal = Journal(Host("httpbin.org"), "shop", "migrated", "r", "me", "now", "192.0.2.1", callers=(caller,))
+    shop.has("ConfigMap", to_config_map(journal))
+    for name in ("read", "original", "original-copy"):
+        shop.api.on("GET", f"{SECRETS}/{name}", Answer(build.secret(name, {"url": "https://httpbin.org"}, "shop")))
+    tls = build.secret("tls", {"tls.crt": "x"}, "shop", type="kubernetes.io/tls")
+    shop.api.on("GET", f"{SECRETS}/tls", Answer(tls))
+    shop.api.on("GET", f"{SECRETS}/gone", status(404, "not found"))
+    shop.api.on("GET", f"{SECRETS}/closed", status(403, "secrets is forbidden"))
+
+
+@pytest.mark.parametrize(
+    ("which", "asked", "read"),
+    [
+        (Secrets.NONE, [], []),
+        (Secrets.RECORDED, ["original", "original-copy"], ["original", "original-copy"]),
+        (
+            Secrets.NAMED,
+            ["closed", "gone", "original", "original-copy", "read", "tls"],
+            ["original", "original-copy", "read"],
+        ),
+    ],
+)
+def test_secrets_are_asked_for_one_by_one_where_that_is_wanted(
+    shop: Shop, cluster: Cluster, which: Secrets, asked: list[str], read: list[str]
+) -> None:
+    with_secrets(shop)
+    found = survey(cluster, live=False, secrets=which)
+    assert shop.api.asked("GET", SECRETS) == []
+    every = ("closed", "gone", "original", "original-copy", "read", "tls")
+    assert [name for name in every for _ in shop.api.asked("GET", f"{SECRETS}/{name}")] == asked
+    assert sorted(ref.name for ref in found.secrets) == read
+    assert {body["data"]["url"] for body in found.secrets.values()} <= {"https://httpbin.org"}
+    assert found.with_secrets is (which is Secrets.NAMED)
+    denied = [Denied("get", "secrets", "shop", "secrets is forbidden")] if which is Secrets.NAMED else []
+    assert [one for one in found.denied if one.resource == "secrets"] == denied
 
 
 MESH_CONFIG = """

@@ -25,6 +25,8 @@ CALLS = [
     "AUTH_SERVICE_URL=https://auth.example.com",
     "OS_AUTH_URL=https://keystone.example.com/v3",
     "token_url: https://idp.example.com/token",
+    "token-uri: https://idp.example.com/token",
+    "TOKEN_URI=https://idp.example.com/token",
     "--oidc-jwks-url=https://idp.example.com/keys",
     "--redeem-url=https://idp.example.com/token",
     "userinfo_endpoint: https://idp.example.com/me",
@@ -135,6 +137,11 @@ NONE = {
         "locations:\n- type: url\n  target: https://github.com/x/y/blob/main/all.yaml",
         '"targets": ["https://shop.example.com", "https://b.example.com"]',
         "- targets:\n  - https://shop.example.com",
+    ],
+    "a part of a Google account's key": [
+        '{"type": "service_account", "token_uri": "https://oauth2.googleapis.com/token"}',
+        '"client_x509_cert_url": "https://www.googleapis.com/robot/v1/metadata/x509/a"',
+        '"auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs"',
     ],
     "the address of a sign-in provider": [
         "config:\n  baseURL: https://gitlab.com\n  clientID: x\n  clientSecret: y",

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubectl_egress import findings, inspection, secret_values
+from kubectl_egress import drift, findings, inspection, secret_values
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import from_config_map, is_journal, to_config_map
 from kubectl_egress.model import Action, Body, CallSite, Denied, Plan, Ref, Severity, Wait
@@ -347,6 +347,28 @@ def test_a_pod_of_the_copy_is_awaited_before_anything_is_taken_away() -> None:
     assert orders[Wait.NO_OLD_PODS] < orders["Secret"]
 
 
+def drifts(there: World, **more: Any) -> list[tuple[str, str]]:
+    survey = replace(there.survey(), **more)
+    known = {ref: survey.secrets.get(ref) for ref in drift.originals_of(survey)}
+    assert sorted(ref.name for ref in known) == ["creds", "files"]
+    (found,) = drift.migrations(survey, known, None).items
+    return [(one.code, one.object.name) for one in found.drifts if one.object.kind == "Secret"]
+
+
+def test_drift_is_told_of_secrets_as_of_config_maps_and_not_guessed_where_they_may_not_be_read() -> None:
+    there = world()
+    there.do(migration(there, HTTPBIN).steps)
+    assert drifts(there) == []
+    assert drifts(there, secrets={}, denied=DENIED) == []
+    there.objects[CREDS]["data"]["other"] = "eA=="
+    assert drifts(there) == [("original-changed", "creds")]
+    del there.objects[CREDS]
+    assert drifts(there) == [("original-gone", "creds")]
+    for ref in [ref for ref in there.objects if ref.name.startswith("files-")]:
+        del there.objects[ref]
+    assert drifts(there) == [("original-gone", "creds"), ("copy-gone", "files")]
+
+
 # ---- nothing of it anywhere -----------------------------------------------------------------------------------------
 
 
@@ -390,15 +412,15 @@ def shown(plan: Plan) -> str:
 
 
 def test_neither_name_nor_journal_depends_on_a_value() -> None:
-    """Else whoever may read those, and no Secret, could try values until one fits."""
+    """Else whoever may read those, and no Secret, could try values until one fits; nor on how long one is."""
     made = []
-    for value in ("hunter2", "hunter3"):
-        text = f"https://httpbin.org/{value}"
+    for value in ("hunter2", "hunter3", "correct horse battery staple".replace(" ", "-")):
+        text = f"password={value}\nurl=https://bob:{value}@httpbin.org/{value}\nport: https://httpbin.org:443/{value}\n"
         there = World(caller(), secret("creds", {"url": text}), secret("files", {"app.properties": text}))
         there.do(migration(there, HTTPBIN).steps)
         journals = [body["data"] for body in there.objects.values() if is_journal(body)]
         made.append((sorted(map(str, there.objects)), journals))
-    assert made[0] == made[1]
+    assert made[0] == made[1] == made[2]
 
 
 def test_a_version_that_knows_no_secrets_does_not_read_such_a_journal() -> None:

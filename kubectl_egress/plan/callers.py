@@ -123,10 +123,17 @@ def original_of(ref: Ref, body: Body) -> Ref:
 def source_copy(source: Body, sites: Sequence[CallSite]) -> Body:
     """The ConfigMap or Secret with its sites rewritten, as a new object."""
     rewritten: Body = source
-    made = sorted(_edits_by_string(sites), key=lambda one: one[0])
-    for steps, edits in made:
+    for steps, edits in _edits_by_string(sites):
         rewritten = paths.replaced(rewritten, steps, urls.apply_edits(paths.get(rewritten, steps), edits))
-    return named_copy(source, rewritten, [(steps, [(edit.start, edit.new) for edit in edits]) for steps, edits in made])
+    return named_copy(source, rewritten, sorted(_which(site, source) for site in sites))
+
+
+def _which(site: CallSite, source: Body) -> tuple[Steps, str, int]:
+    """Which URL or setting of its string a call site is; no offset, which would tell how long what is before it is."""
+    if site.part:
+        return site.steps, site.part.name, site.part.ordinal
+    starts = [url.start for url in urls.find_urls(paths.get(source, site.steps))]
+    return site.steps, "", starts.index(site.url.start)
 
 
 def named_copy(source: Body, content: Body, made: object) -> Body:

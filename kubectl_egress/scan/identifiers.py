@@ -121,6 +121,11 @@ RULES = (
         inner=r"targets?|realm",
     ),
     Rule(
+        "a part of a Google account's key, which the library that reads it signs and compares",
+        "A token request names token_uri as its audience: with http://, Google refuses it. The certificates' URLs are not called.",
+        inner=r"token_uri|(?:auth_provider|client)_x509_cert_url",
+    ),
+    Rule(
         "the address of a sign-in provider, where browsers are sent as well",
         "It stands beside an OAuth client's credentials: one setting is for the server and for the login page that people go to.",
         sign_in=True,
