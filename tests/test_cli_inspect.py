@@ -135,7 +135,7 @@ def test_a_broken_file_is_two_lines_and_1(text: str, capsys: Capture, tmp_path: 
 def test_a_cluster_on_one_screen(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def survey_cluster(targets: Any, selection: Any, connection: Any, asking: Any, places: Any) -> Survey:
+    def survey_cluster(targets: Any, selection: Any, connection: Any, asking: Any, places: Any, **_: Any) -> Survey:
         asked.append((list(targets), selection.namespace, connection.context, asking))
         return survey_documents([one for one in parse(DEPLOYMENT, "") if one.ref.kind != "ConfigMap"], "test")
 
@@ -194,7 +194,7 @@ def test_nothing_is_imported_that_an_inspection_does_not_use(tmp_path: Path) -> 
 def test_all_namespaces_row_by_row_and_then_the_rest(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
 
-    def surveys_of_cluster(*_: Any) -> Iterator[Survey]:
+    def surveys_of_cluster(*_: Any, **__: Any) -> Iterator[Survey]:
         for space in ("a-longer-name", "b"):
             yield replace(survey_documents(parse(DEPLOYMENT.replace("test", space), "")), live=True)
             shown.append(capsys.readouterr().out)
@@ -217,7 +217,7 @@ def test_all_namespaces_row_by_row_and_then_the_rest(capsys: Capture, monkeypatc
 
 def test_all_namespaces_as_one_document(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     surveys = [survey_documents(parse(DEPLOYMENT.replace("test", space), "")) for space in ("a", "b")]
-    monkeypatch.setattr(command, "surveys_of_cluster", lambda *_: iter(surveys))
+    monkeypatch.setattr(command, "surveys_of_cluster", lambda *_, **__: iter(surveys))
     assert cli.main(["inspect", "-A", "--live=off", "-o", "json"]) == 0
     items = json.loads(capsys.readouterr().out)["items"]
     assert [item["workload"]["namespace"] for item in items] == ["a", "a", "b", "b"]

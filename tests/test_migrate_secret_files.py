@@ -128,6 +128,18 @@ def test_inspect_says_where_they_stand(capsys: Capture) -> None:
     assert json.loads(out)["items"] == []
 
 
+def test_what_to_type_leads_to_the_secrets(capsys: Capture) -> None:
+    _, _, err = run(capsys, "inspect", "--include-secrets")
+    assert f"Next: kubectl egress migrate {HOST} -f shop.yaml --include-secrets\n" in err
+    _, _, err = run(capsys, "migrate", HOST)
+    assert "see kubectl egress inspect -f shop.yaml --include-secrets" in err
+    _, _, err = run(capsys, "migrate", "--all")
+    assert (
+        err
+        == "Nothing to do: no external host is called over https, as far as can be seen without --include-secrets.\n"
+    )
+
+
 @pytest.mark.parametrize("output", ["yaml", "json", "kustomize"])
 def test_objects_with_values_are_not_printed(capsys: Capture, output: str) -> None:
     Path("kustomization.yaml").write_text("resources: [shop.yaml]\n")

@@ -93,6 +93,7 @@ def inspect(
     else:
         report = read_cluster(targets or (), selection, connection, asking, reading)
     where = again(selection, files, report.ready_namespace) + ("" if in_files else connection.again())
+    where += " --include-secrets" if reading.include_secrets else ""
     show(report, output, where.strip(), rows_shown=streamed)
     return failed(report, fail_on) if fail_on else 0
 

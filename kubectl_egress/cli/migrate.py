@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 OVERLAY = "kustomize"
 FORMATS = ("json", "yaml", "plan", OVERLAY)
 DRY_RUNS = ("none", "client", "server")
-NOTHING_CALLED = "Nothing to do: no external host is called over https.\n"
+NOTHING_CALLED = "Nothing to do: no external host is called over https{}.\n"
 
 Hosts = Annotated[
     list[str] | None,

@@ -20,7 +20,7 @@ from kubectl_egress.cli.migrate import (
     refuse_secret_objects,
     show_plan,
 )
-from kubectl_egress.cli.near import by_name, check_called
+from kubectl_egress.cli.near import by_name, check_called, secrets_unread
 from kubectl_egress.cli.options import Connection
 from kubectl_egress.cli.output import confirm, say
 from kubectl_egress.cli.sources import check_forced, journals_of, refuse_blind
@@ -71,7 +71,8 @@ def migrate_cluster(
         workloads = _workloads(cluster, choice)
         wanted = (asked if calls.named else by_name(asked, sites)) or _all_hosts(seen, sites, workloads)
         if not wanted:
-            say(NOTHING_CALLED)
+            more = secrets_unread((one.document for one in seen.workloads), with_secrets=seen.with_secrets)
+            say(NOTHING_CALLED.format(f", as far as can be seen without{more}" if more else ""))
             return 0
         sites = sites if calls.named else towards(sites, wanted)
         plan = make_plan(seen, sites, wanted, workloads, choice, calls, guard)
@@ -204,7 +205,8 @@ def _check_called(
         site.server for site in sites if (workloads is None or site.workload in workloads) and not is_identifier(site)
     }
     where = f"nothing in namespace {seen.namespace}" if workloads is None else "none of the chosen workloads"
-    check_called(hosts, called, where, "kubectl egress inspect", sites)
+    more = secrets_unread((one.document for one in seen.workloads), with_secrets=seen.with_secrets)
+    check_called(hosts, called, where, f"kubectl egress inspect{more}", sites)
 
 
 def _ask_and_do(

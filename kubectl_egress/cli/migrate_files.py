@@ -22,7 +22,7 @@ from kubectl_egress.cli.migrate import (
     refuse_secret_objects,
     show_plan,
 )
-from kubectl_egress.cli.near import by_name, check_called
+from kubectl_egress.cli.near import by_name, check_called, secrets_unread
 from kubectl_egress.cli.options import Files
 from kubectl_egress.cli.output import coloured, emit, say
 from kubectl_egress.cli.sources import check_forced, placed
@@ -47,7 +47,8 @@ def migrate_files(hosts: Sequence[str], choice: Choice, doing: Doing, calls: Cal
         raise chart_advice(error, files, [str(host) for host in asked]) from error
     plans = _plans(given, asked, choice, calls, files)
     if not plans:
-        say(NOTHING_CALLED)
+        more = secrets_unread(given.documents, with_secrets=given.with_secrets)
+        say(NOTHING_CALLED.format(f", as far as can be seen without{more}" if more else ""))
         return 0
     for one in plans:
         refuse_secret_objects(one.plan, output)
@@ -96,7 +97,9 @@ def _plans(given: FileSet, asked: Sequence[Host], choice: Choice, calls: Calls, 
         given = given.with_more(more)
         sites = [site for one in namespaces for site in given.read(one, choice.namespace)[1]]
     words = [word for name in files.filename for word in ("-f", name)] + (["-R"] if files.recursive else [])
-    inspect = f"kubectl egress inspect {shlex.join(words)}"
+    inspect = (
+        f"kubectl egress inspect {shlex.join(words)}{secrets_unread(given.documents, with_secrets=given.with_secrets)}"
+    )
     check_forced(choice.forced(), sites)
     called = {site.server for site in sites if not is_identifier(site)}
     check_called(asked, called, "nothing in these files", inspect, sites)

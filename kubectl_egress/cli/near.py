@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from kubectl_egress import kinds
 from kubectl_egress.errors import EgressError
-from kubectl_egress.model import CallSite, Host
+from kubectl_egress.model import CallSite, Document, Host
 from kubectl_egress.paths import kubectl_path
-from kubectl_egress.scan import is_identifier
+from kubectl_egress.scan import is_identifier, source_references
 
 SHOWN = 5
 """Hosts that are named where none is near."""
@@ -37,6 +38,13 @@ def _looks(missing: Sequence[Host], sites: Sequence[CallSite]) -> str:
         return ""
     path = kubectl_path(site.steps)
     return f"{path} looks like {site.reason}; if the pod does call it: --force '{site.host.name}={path}'"
+
+
+def secrets_unread(documents: Iterable[Document], *, with_secrets: bool) -> str:
+    """The flag that would show more, with a blank before it, where pod templates name Secrets and none was read."""
+    templates = (kinds.pod_template(one.body) or {} for one in documents)
+    named = any(kind == "Secret" for template in templates for _, kind, _ in source_references(template))
+    return " --include-secrets" if named and not with_secrets else ""
 
 
 def by_name(hosts: Sequence[Host], sites: Sequence[CallSite]) -> tuple[Host, ...]:
