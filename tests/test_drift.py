@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from kubectl_egress.drift import CODES, Migrations, migrations, originals_of, re
 from kubectl_egress.drift.mesh_objects import mesh_drifts
 from kubectl_egress.journal import MeshRecord
 from kubectl_egress.mesh import SUBSET
-from kubectl_egress.model import Body, Document, Host, Judgement, ProxyUnread, Ref, Survey, Verdict
+from kubectl_egress.model import Body, Document, Guard, Host, Judgement, ProxyUnread, Ref, Survey, Verdict
 from kubectl_egress.plan import MigrationRequest, plan_migration
 from kubectl_egress.report.migrations import age, migrations_document, migrations_summary, migrations_table
 from tests import build
@@ -27,10 +28,12 @@ SETTINGS = build.config_map("settings", {"url": URL})
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def migrated(*bodies: Body, maps: Any = (), **change: Any) -> Survey:
+def migrated(*bodies: Body, maps: Any = (), asked: Mapping[str, Any] | None = None, **change: Any) -> Survey:
     """A namespace as a migration leaves it; `change`: objects by kind (None: gone) in place of what it wrote."""
     survey, sites = survey_of(*bodies, maps=maps)
-    request = MigrationRequest((HOST,), run="abc123", by="eve@laptop", started="2026-01-01T00:00:00+00:00")
+    request = MigrationRequest(
+        (HOST,), run="abc123", by="eve@laptop", started="2026-01-01T00:00:00+00:00", **(asked or {})
+    )
     written: dict[Ref, Body] = {build.ref(body): body for body in (*bodies, *maps)}
     for step in plan_migration(survey, sites, (), request).steps:
         if step.ref is not None and step.after is not None:
@@ -73,6 +76,28 @@ def test_the_table_at_one_glance() -> None:
         "HOST          CALLERS          PHASE      FAILS    DRIFT    RUN      BY           AGE\n"
         "httpbin.org   deployment/app   migrated   closed   <none>   abc123   eve@laptop   24h\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "fails", "guarded"),
+    [
+        ({}, "open", "open"),
+        ({"guard": Guard()}, "guarded", "guarded"),
+        ({"fail_open": True}, "open", "open"),
+        ({"named": True}, "", ""),
+    ],
+)
+def test_who_passes_the_alias_by_does_not_fail_closed(asked: Mapping[str, Any], fails: str, guarded: str) -> None:
+    """One of two callers finds the host's address by itself: the host is as good as its worst caller."""
+    resolves = build.deployment("own", command=["sh", "-c", f"curl --resolve httpbin.org:443:203.0.113.9 {URL}"])
+    for callers, said in (((CALLER, resolves), fails), ((resolves,), guarded)):
+        survey = migrated(*callers, asked=asked)
+        found = migrations(survey, {}, None)
+        assert [one.fails for one in found.items] == [said]
+        [told] = migrations_document(found)["items"]
+        assert (told["failsClosed"], told.get("guarded", False)) == (False, said == "guarded")
+    [closed] = migrations(migrated(CALLER), {}, None).items
+    assert closed.fails == "closed"
 
 
 def edited(body: Body, **spec: Any) -> Body:

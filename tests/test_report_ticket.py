@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 from kubectl_egress.drift import Drift, Migration
 from kubectl_egress.journal import CallerRecord, Journal, MeshRecord, SiteRecord
+from kubectl_egress.mesh import guard_name
 from kubectl_egress.model import Host, Ref
 from kubectl_egress.plan import Command
 from kubectl_egress.report.ticket import Ticket, ticket_document, ticket_html
@@ -122,6 +123,18 @@ def test_how_it_fails_is_said_of_each() -> None:
         ticket = replace(TICKET, migrations=(Migration(journal, ()),))
         assert word.lower() in ticket_markdown(ticket).lower()
         assert word.lower() in ticket_html(ticket).lower()
+    by_itself = frozenset(caller.workload for caller in JOURNAL.callers)
+    guards = tuple(
+        MeshRecord(
+            Ref("NetworkPolicy", one.namespace, guard_name(JOURNAL.host, one)), None, {"metadata": {}, "spec": {}}
+        )
+        for one in by_itself
+    )
+    for journal, word in ((JOURNAL, "fails open"), (replace(JOURNAL, mesh=guards), "guarded")):
+        ticket = replace(TICKET, migrations=(Migration(journal, (), passing=by_itself),), verdicts=())
+        for text in (ticket_markdown(ticket).lower(), ticket_html(ticket).lower()):
+            assert word in text
+            assert "none leaves in clear" not in text
 
 
 def test_nobody_asked() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kubectl_egress import findings, mesh
+from kubectl_egress import findings, inspection, mesh
 from kubectl_egress.drift.callers import source_drifts, template_drifts, workload_gone
 from kubectl_egress.drift.mesh_objects import mesh_drifts
 from kubectl_egress.drift.nouns import CODES, Drift, Migration, Migrations
 from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import Journal, from_config_map
-from kubectl_egress.model import SOURCE_KINDS, Body, Document, Finding, Proxy, ProxyUnread, Ref, Survey
+from kubectl_egress.model import SOURCE_KINDS, Body, Document, Finding, Host, Proxy, ProxyUnread, Ref, Survey
 from kubectl_egress.verify import Expected, configured
 
 __all__ = ["CODES", "Drift", "Migration", "Migrations", "migrations", "originals_of", "readable"]
@@ -36,16 +36,31 @@ def migrations(survey: Survey, originals: Mapping[Ref, Body | None], proxies: Ma
     """
     journals = readable(survey)
     unread = tuple(_unreadable(survey))
-    others = findings.conflicts(replace(survey, journals=tuple(_documents(survey))))
+    known = replace(survey, journals=tuple(_documents(survey)))
+    others, passed = findings.conflicts(known), _passed_by(journals, known)
     items = tuple(
         Migration(
             journal,
             tuple(dict.fromkeys(_drifts(journal, journals, survey, originals, proxies, others))),
             len(list(_asked(journal, survey, proxies or {}))),
+            _passing(journal, passed),
         )
         for journal in sorted(journals, key=lambda one: (one.namespace, one.host))
     )
     return Migrations(survey.namespace, items, unread)
+
+
+def _passed_by(journals: Sequence[Journal], survey: Survey) -> frozenset[tuple[Ref | None, Host]]:
+    """Callers (None: all) and hosts of which the alias is passed by."""
+    callers = {caller.workload for journal in journals for caller in journal.callers}
+    workloads = tuple(one for one in survey.workloads if one.ref in callers)
+    closed = [journal.host for journal in journals if journal.alias]
+    return findings.unclosed(survey, inspection.call_sites(replace(survey, workloads=workloads)), closed)
+
+
+def _passing(journal: Journal, passed: frozenset[tuple[Ref | None, Host]]) -> frozenset[Ref]:
+    callers = (caller.workload for caller in journal.callers)
+    return frozenset(one for one in callers if {(one, journal.host), (None, journal.host)} & passed)
 
 
 def readable(survey: Survey) -> list[Journal]:

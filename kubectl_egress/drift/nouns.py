@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kubectl_egress import mesh
 from kubectl_egress.journal import Journal
 from kubectl_egress.model import Host, Ref
 
@@ -43,11 +44,24 @@ class Migration:
     drifts: tuple[Drift, ...]
     proxies: int = 0
     """How many were asked."""
+    passing: frozenset[Ref] = frozenset()
+    """The callers that pass the host's alias by."""
 
     @property
     def host(self) -> Host:
         """What was migrated."""
         return self.journal.host
+
+    @property
+    def fails(self) -> str:
+        """What a request does without its sidecar, of the worst caller: `closed`, `guarded` or `open`; empty where it encrypts."""
+        if self.journal.named:
+            return ""
+        unclosed = self.passing if self.journal.alias else frozenset(self.callers)
+        if self.journal.alias and not unclosed:
+            return "closed"
+        guards = {record.ref.name for record in self.journal.mesh if record.ref.kind == "NetworkPolicy"}
+        return "guarded" if guards and {mesh.guard_name(self.host, one) for one in unclosed} <= guards else "open"
 
     @property
     def callers(self) -> tuple[Ref, ...]:

@@ -66,7 +66,7 @@ def _migration(migration: Migration) -> dict[str, Any]:
         "run": journal.run,
         "by": journal.by,
         "started": journal.started,
-        "fails": _fails(journal),
+        "fails": migration.fails,
         "alias": journal.alias,
         "objects": [_object(record) for record in journal.mesh],
         "sites": _sites(journal),
@@ -80,11 +80,6 @@ def _migration(migration: Migration) -> dict[str, Any]:
             for one in migration.drifts
         ],
     }
-
-
-def _fails(journal: Journal) -> str:
-    """`closed`, `open`, or `` of a host that the mesh knows by name alone."""
-    return "" if journal.named else "closed" if journal.alias else "open"
 
 
 def _sites(journal: Journal) -> list[dict[str, Any]]:

@@ -55,6 +55,8 @@ def _markdown(told: Mapping[str, Any]) -> Iterator[str]:
 FAILS = {
     "closed": "**Fails closed:** in the pods the name leads to `{alias}`, which is routed nowhere. Without its sidecar a "
     "request fails, and none leaves in clear.",
+    "guarded": "**Guarded:** without its sidecar a request leaves in clear only if the cluster's network does not enforce "
+    "NetworkPolicies.",
     "open": "**Fails open:** without its sidecar a request leaves in clear.",
     "": "The mesh knows the host by name; its callers still encrypt by themselves.",
 }
