@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from kubectl_egress.model import Body, Steps
-from kubectl_egress.places import matches
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-_CONTAINERS = ("initContainers", "containers")
-_PLACES: tuple[tuple[str, Steps], ...] = (
-    *(
-        place
-        for containers in _CONTAINERS
-        for place in (
-            ("ConfigMap", ("spec", containers, "*", "envFrom", "*", "configMapRef", "name")),
-            ("ConfigMap", ("spec", containers, "*", "env", "*", "valueFrom", "configMapKeyRef", "name")),
-            ("Secret", ("spec", containers, "*", "envFrom", "*", "secretRef", "name")),
-            ("Secret", ("spec", containers, "*", "env", "*", "valueFrom", "secretKeyRef", "name")),
-        )
-    ),
-    ("ConfigMap", ("spec", "volumes", "*", "configMap", "name")),
-    ("ConfigMap", ("spec", "volumes", "*", "projected", "sources", "*", "configMap", "name")),
-    ("Secret", ("spec", "volumes", "*", "secret", "secretName")),
-    ("Secret", ("spec", "volumes", "*", "projected", "sources", "*", "secret", "name")),
-)
-_CONFIG_MAPS = tuple(pattern for kind, pattern in _PLACES if kind == "ConfigMap")
+from kubectl_egress.model import Body, Steps
+from kubectl_egress.places import ANY
+
+# The way to each name, as a tree that is walked once; a list stands for each of its entries, a string for the kind.
+_CONTAINERS: Mapping[str, Any] = {
+    ANY: {
+        "envFrom": {ANY: {"configMapRef": {"name": "ConfigMap"}, "secretRef": {"name": "Secret"}}},
+        "env": {ANY: {"valueFrom": {"configMapKeyRef": {"name": "ConfigMap"}, "secretKeyRef": {"name": "Secret"}}}},
+    }
+}
+_PLACES: Mapping[str, Any] = {
+    "spec": {
+        "initContainers": _CONTAINERS,
+        "containers": _CONTAINERS,
+        "volumes": {
+            ANY: {
+                "configMap": {"name": "ConfigMap"},
+                "secret": {"secretName": "Secret"},
+                "projected": {"sources": {ANY: {"configMap": {"name": "ConfigMap"}, "secret": {"name": "Secret"}}}},
+            }
+        },
+    }
+}
 
 
 def source_references(template: Body) -> tuple[tuple[Steps, str, str], ...]:
     """The address, from the pod template on, of every string that names a ConfigMap or a Secret; its kind, and that name."""
-    found = ((steps, kind, name) for kind, pattern in _PLACES for steps, name in matches(template, pattern))
-    return tuple((steps, kind, name) for steps, kind, name in found if isinstance(name, str) and name)
+    return tuple(_named(template, _PLACES, ()))
 
 
 def config_map_references(template: Body) -> tuple[tuple[Steps, str], ...]:
     """The same of ConfigMaps alone."""
-    found = (match for pattern in _CONFIG_MAPS for match in matches(template, pattern))
-    return tuple((steps, name) for steps, name in found if isinstance(name, str) and name)
+    return tuple((steps, name) for steps, kind, name in source_references(template) if kind == "ConfigMap")
+
+
+def _named(value: Any, places: Mapping[str, Any] | str, prefix: Steps) -> Iterator[tuple[Steps, str, str]]:
+    if isinstance(places, str):
+        if isinstance(value, str) and value:
+            yield prefix, places, value
+    elif ANY in places:
+        for number, entry in enumerate(value if isinstance(value, list | tuple) else ()):
+            yield from _named(entry, places[ANY], (*prefix, number))
+    elif isinstance(value, Mapping):
+        for key, below in places.items():
+            if key in value:
+                yield from _named(value[key], below, (*prefix, key))
