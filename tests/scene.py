@@ -31,21 +31,30 @@ MESH_KINDS = ("DestinationRule", "ServiceEntry", "VirtualService")
 NATIVE = {"sidecar.istio.io/nativeSidecar": "true"}
 """The proxy starts before the application and ends after it, so that no request of a pod is without it."""
 
-# A caller that ends as it should: told to go, it lets the request finish that it has begun (curl ignores the signal), says
-# `end`, and stays until its log has been read. So each request of each pod is accounted for, and none is cut by a kill.
-SCRIPT = """\
+Found = TypeVar("Found")
+_numbers = itertools.count(1)
+
+
+def calling_script(*asked: str, first: str = ":") -> str:
+    """A caller's script that asks curl for each of `asked` (words for the shell) in turn, all the time, after the command `first`.
+
+    It ends as it should: told to go, it lets the request finish that it has begun (curl ignores the signal), says `end`, and
+    stays until its log has been read. So each request of each pod is accounted for, and none is cut by a kill.
+    """
+    requests = "".join(
+        f"  said=$(trap '' TERM; curl -s -m 5 -o /dev/null -w '%{{http_code}}' {one}); echo \"request $said $?\"\n"
+        for one in asked
+    )
+    return f"""\
 trap 'going=1' TERM
 while [ -z "$going" ]; do
-  said=$(trap '' TERM; curl -s -m 5 -o /dev/null -w '%{{http_code}}' {url}); echo "request $said $?"
-  sleep .2
+  {first}
+{requests}  sleep .2
 done
 echo end
 trap '' TERM
 sleep .4
 """
-
-Found = TypeVar("Found")
-_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +211,7 @@ class Scene:
     def deploy(self, name: str = "caller", url: str = f"https://{HOST}/status/200", **rest: Any) -> Recorder:
         """A Deployment that calls a URL all the time, ready; what follows it. `rest`: as `build.pod_template` takes it."""
         annotations = {**NATIVE, **rest.pop("annotations", {})}
-        command = ["sh", "-c", SCRIPT.format(url=url)]
+        command = ["sh", "-c", calling_script(url)]
         spec = {"terminationGracePeriodSeconds": 3, "command": command, **rest}
         body = build.deployment(name, self.namespace, annotations=annotations, **spec)
         self.create(body)

@@ -64,7 +64,6 @@ class RealCluster:
         self._authority = Authority(directory / "authority")
         self._world = wire.Line(directory / WORLD)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._relays: set[asyncio.Task[None]] = set()
         (directory / "logs").mkdir()
 
     async def run(self) -> None:

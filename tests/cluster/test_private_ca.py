@@ -16,7 +16,7 @@ from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import PatchOperation
 from tests import build
 from tests.cluster.client import RealLab
-from tests.scene import HOST, SCRIPT, Scene, until
+from tests.scene import HOST, Scene, calling_script, until
 
 pytestmark = pytest.mark.cluster
 
@@ -154,7 +154,7 @@ def test_the_sidecar_shows_the_client_certificate_that_was_named_and_without_one
     scene: Scene, clients: trustme.CA
 ) -> None:
     secret(scene, "own", {**certificate(clients, "application"), "options": OPTIONS}, "Opaque")
-    command = ["sh", "-c", SCRIPT.format(url=f"-K /own/options https://{HOST}/status/200")]
+    command = ["sh", "-c", calling_script(f"-K /own/options https://{HOST}/status/200")]
     container = build.container("caller", command=command, volumeMounts=[{"name": "own", "mountPath": "/own"}])
     volumes = [{"name": "own", "secret": {"secretName": "own"}}]
     recorder = scene.deploy(containers=[container], volumes=volumes)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from kubectl_egress.model import PatchOperation
-from tests.scene import HOST, SCRIPT, Scene, until
+from tests.scene import HOST, Scene, calling_script, until
 
 pytestmark = pytest.mark.cluster
 
@@ -32,7 +32,7 @@ def test_a_short_name_reaches_the_host_over_tls_and_nothing_without_a_sidecar(sc
         # By every name that the cluster has for it, as its Host header says.
         command = ("spec", "template", "spec", "containers", 0, "command", 2)
         for name in (NAME, f"{NAME}.{scene.namespace}"):
-            script = SCRIPT.format(url=f"-H 'Host: {name}' http://{full}/status/200")
+            script = calling_script(f"-H 'Host: {name}' http://{full}/status/200")
             scene.patch("Deployment", "caller", PatchOperation("replace", command, script))
             scene.rolled_out("caller")
             recorder.healthy()

@@ -9,26 +9,14 @@ from typing import Any
 import pytest
 
 from kubectl_egress.lab.client import start_lab
-from tests.scene import HOST, Recorder, Request, Scene, until
+from tests.scene import HOST, Recorder, Request, Scene, calling_script, until
 
 pytestmark = pytest.mark.lab
 
 ADMIN = f"{HOST}:8443"
 ADDED = {"x-forwarded-proto", "x-request-id", "x-envoy-original-host"}
 """What the sidecar adds, and cannot help: mesh.virtual_service says why."""
-# As the scene's own, with two URLs in turn.
-BOTH = f"""\
-trap 'going=1' TERM
-while [ -z "$going" ]; do
-  for url in https://{ADMIN}/status/200?both https://{HOST}/status/200?web; do
-    said=$(trap '' TERM; curl -s -m 5 -o /dev/null -w '%{{http_code}}' $url); echo "request $said $?"
-  done
-  sleep .2
-done
-echo end
-trap '' TERM
-sleep .4
-"""
+BOTH = calling_script(f"https://{ADMIN}/status/200?both", f"https://{HOST}/status/200?web")
 
 
 @pytest.fixture(scope="module")

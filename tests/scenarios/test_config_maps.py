@@ -7,26 +7,20 @@ from typing import Any
 import pytest
 
 from tests import build
-from tests.scene import HOST, NATIVE, Scene
+from tests.scene import HOST, NATIVE, Scene, calling_script
 
 pytestmark = pytest.mark.lab
 
 URL = f"https://{HOST}/status/200"
 # Each request reads all sources anew: a file of a volume would change under a running pod.
-SCRIPT = """\
-trap 'going=1' TERM
-while [ -z "$going" ]; do
-  said() { sed -n "s/^$1=//p" /config/app.properties; }
-  for url in "$SINGLE" "$BULK" "$(said api.url)" "$PAY_SCHEME://$PAY_HOST:$PAY_PORT/status/200" \
-    "$(said card.scheme)://$(said card.host):$(said card.port)/status/200"; do
-    said=$(trap '' TERM; curl -s -m 5 -o /dev/null -w '%{http_code}' "$url"); echo "request $said $?"
-  done
-  sleep .2
-done
-echo end
-trap '' TERM
-sleep .4
-"""
+SCRIPT = calling_script(
+    '"$SINGLE"',
+    '"$BULK"',
+    '"$(said api.url)"',
+    '"$PAY_SCHEME://$PAY_HOST:$PAY_PORT/status/200"',
+    '"$(said card.scheme)://$(said card.host):$(said card.port)/status/200"',
+    first='said() { sed -n "s/^$1=//p" /config/app.properties; }',
+)
 
 
 def template() -> dict[str, Any]:

@@ -13,15 +13,13 @@ from kubectl_egress import cli
 from kubectl_egress.cluster import resolving
 from kubectl_egress.mesh import API_VERSION
 from tests import build
-from tests.scene import HOST, SCRIPT, Scene, until
+from tests.scene import HOST, Scene, calling_script, until
 from tests.warm import start_lab
 
 pytestmark = pytest.mark.lab
 
 # Two hosts that no URL names: one over TLS, one in plain HTTP. Put together at run time, as programs do.
-HIDDEN = SCRIPT.replace(
-    "sleep .2", 'for s in https http; do curl -s -m 5 -o /dev/null $s"://"api"."$NAME; done; sleep .2'
-)
+HIDDEN = 'for s in https http; do curl -s -m 5 -o /dev/null $s"://"api"."$NAME; done'
 Capture = pytest.CaptureFixture[str]
 
 
@@ -30,7 +28,7 @@ def calling() -> Iterator[Scene]:
     """A caller whose spec names one host, and which calls api.example.com too."""
     with start_lab() as lab, Scene(lab) as scene:
         scene.deploy("plain")
-        script = HIDDEN.format(url=f"https://{HOST}/status/200")
+        script = calling_script(f"https://{HOST}/status/200", first=HIDDEN)
         scene.deploy("more", command=["sh", "-c", script], env={"NAME": "example.com"})
         until(lambda: lab.counters().total("api.example.com") > 3, "the hidden host is called")
         yield scene

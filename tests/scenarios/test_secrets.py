@@ -12,26 +12,16 @@ import pytest
 from kubectl_egress import secret_values
 from kubectl_egress.model import Body
 from tests import build
-from tests.scene import HOST, NATIVE, Run, Scene, until, written
+from tests.scene import HOST, NATIVE, Run, Scene, calling_script, until, written
 
 pytestmark = pytest.mark.lab
 
 CANARY = "canary7f3a"
 URL = f"https://{HOST}/status/200?token={CANARY}"
 # Nothing that the shell starts is ended by what tells the pod to go.
-SCRIPT = """\
-trap 'going=1' TERM
-while [ -z "$going" ]; do
-  file=$(trap '' TERM; sed -n 's/^api.url=//p' /config/app.properties)
-  for url in "$SINGLE" "$file"; do
-    said=$(trap '' TERM; curl -s -m 5 -o /dev/null -w '%{http_code}' "$url"); echo "request $said $?"
-  done
-  sleep .2
-done
-echo end
-trap '' TERM
-sleep .4
-"""
+SCRIPT = calling_script(
+    '"$SINGLE"', '"$file"', first="file=$(trap '' TERM; sed -n 's/^api.url=//p' /config/app.properties)"
+)
 
 
 def template() -> dict[str, Any]:

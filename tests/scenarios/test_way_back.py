@@ -13,7 +13,7 @@ import pytest
 from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import PatchOperation
 from tests import build
-from tests.scene import HOST, NATIVE, SCRIPT, Scene
+from tests.scene import HOST, NATIVE, Scene, calling_script
 from tests.warm import start_lab
 
 pytestmark = [
@@ -33,7 +33,7 @@ def house() -> Iterator[Lab]:
 def mapped() -> dict[str, Any]:
     """A caller that reads its URL from a ConfigMap."""
     env = [{"name": "URL", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "url"}}}]
-    command = ["sh", "-c", SCRIPT.format(url='"$URL"')]
+    command = ["sh", "-c", calling_script('"$URL"')]
     return {"containers": [build.container("mapped", env=env, command=command)], "annotations": NATIVE}
 
 
