@@ -28,6 +28,7 @@ from kubectl_egress.errors import ConflictError, EgressError, InvalidError, NotF
 from kubectl_egress.journal import Lease, from_config_map, is_journal
 from kubectl_egress.model import Action, Body, Judgement, Outcome, PatchOperation, Plan, Ref, Step, Verdict
 from kubectl_egress.plan import MigrationRequest, plan_migration, plan_undo
+from tests.build import container, deployment, secret
 from tests.build_mesh import entry, rule
 from tests.test_plan import HTTPBIN, OTHER, World, by_config_map, curl
 
@@ -143,7 +144,14 @@ def every_wait_is_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def owned() -> World:
     """Callers of two hosts, one of which somebody has an entry and a rule for."""
-    return World(curl(), *by_config_map(), entry().body, rule().body)
+    return World(curl(), *by_config_map(), *by_secret(), entry().body, rule().body)
+
+
+def by_secret() -> tuple[Body, Body]:
+    """A Secret with URLs of both hosts, and who reads it."""
+    texts = {"A": "https://httpbin.org/a", "B": "https://api.example.com/b"}
+    reader = container("bank", envFrom=[{"secretRef": {"name": "creds"}}])
+    return secret("creds", texts), deployment("bank", containers=[reader])
 
 
 def there(world: World, run: str = "0000beef") -> Plan:
