@@ -86,3 +86,12 @@ def test_who_is_waited_for(monkeypatch: pytest.MonkeyPatch, there: Sequence[Body
         wait(monkeypatch, there, ["new", "old"])
     name = "old" if of else "copy"
     assert f"kubectl describe pod {name} -n {NAMESPACE} shows what keeps it" in raised.value.remedy
+
+
+def test_what_ends_a_pod_of_a_job_is_the_job_s_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Job makes another pod in place of one that is deleted."""
+    old = pod("old", "http://httpbin.org/a", NAME)
+    old["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "nightly-1", "uid": "1", "controller": True}]
+    with pytest.raises(EgressError, match="is not gone") as raised:
+        wait(monkeypatch, [old], ["old"])
+    assert f"kubectl delete job nightly-1 -n {NAMESPACE} ends it" in raised.value.remedy

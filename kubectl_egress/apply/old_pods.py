@@ -34,7 +34,7 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
     copies = {(ref.kind, ref.name) for ref in gone if ref.kind in SOURCE_KINDS}
     plain = patiently(lambda: dict(_plain(cluster, plan)), deadline, say)
 
-    def old_pods() -> list[tuple[str, str]]:
+    def old_pods() -> list[tuple[str, str, str]]:
         owned = pods_of(cluster, step.workloads)
         callers = {pod["metadata"]["uid"]: ref for ref, pods in owned.items() for pod in pods}
         left = []
@@ -46,15 +46,19 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
                 or any(scan.plain_urls(pod, host) > plain.get((caller, host), 0) for host in plan.hosts if caller)
             ):
                 continue
-            kind, name = (caller.kind, caller.name) if caller else owners.controller(pod)
+            maker, maker_name = owners.controller(pod)
+            kind, name = (caller.kind, caller.name) if caller else (maker, maker_name)
             of = f" of {kind.lower()}/{name}" if kind else ""
-            left.append((f"{pod['metadata']['name']}{of}", pod["metadata"]["name"]))
+            pod_name = pod["metadata"]["name"]
+            # A Job makes another pod in place of one that is deleted.
+            ends = f"job {maker_name}" if maker == "Job" else f"pod {pod_name}"
+            left.append((f"{pod_name}{of}", pod_name, ends))
         return left
 
     while left := patiently(old_pods, deadline, say):
-        pod = f"pod {left[0][1]} -n {plan.namespace}"
-        remedy = f"kubectl describe {pod} shows what keeps it, kubectl delete {pod} ends it (a Job's work too)"
-        expired(deadline, f"pod {left[0][0]} still calls http://, and is not gone", remedy)
+        first, name, ends = left[0]
+        remedy = f"kubectl describe pod {name} -n {plan.namespace} shows what keeps it, kubectl delete {ends} -n {plan.namespace} ends it"
+        expired(deadline, f"pod {first} still calls http://, and is not gone", remedy)
         say(f"waiting for {len(left)} old pod{'' if len(left) == 1 else 's'} to end: {left[0][1]}")
         time.sleep(POLL)
     return Outcome(step, True)
