@@ -181,6 +181,14 @@ def test_undo_names_who_calls_in_clear_and_was_never_migrated() -> None:
     assert "calls http://httpbin.org itself" in found[0].message
 
 
+def test_an_undo_without_the_port_says_which_there_is() -> None:
+    world = World(shop(API="https://httpbin.org:8443/x"))
+    world.do(migration(world, ADMIN).steps)
+    with pytest.raises(EgressError, match="httpbin.org is not migrated") as raised:
+        plan_undo(world.survey(), [HTTPBIN])
+    assert raised.value.remedy == "migrated here: httpbin.org:8443"
+
+
 def test_an_undo_that_would_leave_a_call_in_clear_is_refused() -> None:
     world = World(shop(API="https://httpbin.org:8443/x"))
     world.do(migration(world, ADMIN).steps)

@@ -91,7 +91,9 @@ def _journals(hosts: Sequence[Host], survey: Survey) -> Mapping[Host, Journal]:
     journals = {one.host: one for one in map(from_config_map, (doc.body for doc in survey.journals))}
     for host in hosts:
         if host not in journals:
-            ours = [one.ref for one in survey.mesh_objects if one.ref.name == mesh.object_name(host)]
+            # Another port of the name has a journal of its own, and objects of these names.
+            unknown = not any(one.name == host.name for one in journals)
+            ours = [one.ref for one in survey.mesh_objects if unknown and one.ref.name == mesh.object_name(host)]
             lost = (
                 f"{ours[0].kind} {ours[0].name} is there, so its journal was deleted, or it is from Git; "
                 if ours
