@@ -184,7 +184,7 @@ def test_undo_names_who_calls_in_clear_and_was_never_migrated() -> None:
 def test_an_undo_without_the_port_says_which_there_is() -> None:
     world = World(shop(API="https://httpbin.org:8443/x"))
     world.do(migration(world, ADMIN).steps)
-    with pytest.raises(EgressError, match="httpbin.org is not migrated") as raised:
+    with pytest.raises(EgressError, match=r"httpbin\.org is not migrated") as raised:
         plan_undo(world.survey(), [HTTPBIN])
     assert raised.value.remedy == "migrated here: httpbin.org:8443"
 
