@@ -48,7 +48,7 @@ class ReferenceRecord:
     original: str
     kind: str = "ConfigMap"
     copy: str = ""
-    """The name of the Secret's copy: none is found by its label, since Secrets are not listed. Empty for a ConfigMap."""
+    """The name of our copy, which is ours whatever becomes of its label; Secrets are not even listed. Empty in older journals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from kubectl_egress.errors import EgressError
 from kubectl_egress.model import Body, Outcome, Ref, Wait
 from kubectl_egress.plan import plan_undo
 from tests.build import NAMESPACE, container, deployment, document, pod_template
-from tests.test_plan import HTTPBIN, World, migration
+from tests.test_plan import HTTPBIN, World, by_config_map, migration
 
 SHOP = document(deployment("shop")).ref
 CALL, NAME = "https://httpbin.org/a", "http://httpbin.org/ns"
@@ -45,6 +45,11 @@ def wait(monkeypatch: pytest.MonkeyPatch, pods: Sequence[Body], own: Sequence[st
     """The wait of an undo of a workload that had one call, and a name that looks like one; its pods are `own`."""
     world = World(deployment("shop", env={"API": CALL, "XMLNS": NAME}))
     world.do(migration(world, HTTPBIN).steps)
+    return waited(monkeypatch, world, pods, own)
+
+
+def waited(monkeypatch: pytest.MonkeyPatch, world: World, pods: Sequence[Body], own: Sequence[str]) -> Outcome:
+    """The wait of an undo of what is in a world; the pods of Deployment shop are `own`."""
     plan = plan_undo(world.survey(), [HTTPBIN])
     [step] = [one for one in plan.steps if one.wait is Wait.NO_OLD_PODS]
 
@@ -69,6 +74,22 @@ def wait(monkeypatch: pytest.MonkeyPatch, pods: Sequence[Body], own: Sequence[st
 )
 def test_who_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, there: Sequence[Body]) -> None:
     assert wait(monkeypatch, there, ["new", "done"]).done
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_pod_that_reads_a_copy_is_waited_for_whatever_became_of_the_copy(
+    monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    world = World(*by_config_map())
+    world.do(migration(world, HTTPBIN, fail_open=True).steps)
+    (copied,) = (ref for ref in world.objects if ref.name.startswith("settings-"))
+    if lost:
+        world.objects[copied]["metadata"]["labels"] = {}
+    volumes = [{"name": "settings", "configMap": {"name": copied.name}}]
+    with pytest.raises(EgressError, match="pod old of deployment/shop still calls http://"):
+        waited(monkeypatch, world, [pod("old", volumes=volumes)], ["old"])
+    volumes = [{"name": "settings", "configMap": {"name": "settings"}}]
+    assert waited(monkeypatch, world, [pod("new", volumes=volumes)], ["new"]).done
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,26 @@ def test_a_host_that_nobody_calls_changes_no_workload() -> None:
     assert [step for step in plan.steps if step.action is Action.PATCH] == []
 
 
+@pytest.mark.parametrize(("lost", "older"), [("labels", False), ("metadata", False), ("copy", False), ("labels", True)])
+def test_a_copy_that_is_not_known_by_its_label_is_pointed_back_from_all_the_same(lost: str, older: bool) -> None:
+    """Else the undo would take alias and mesh objects away from a workload that goes on reading `http://`."""
+    settings, shop = by_config_map()
+    world = World(settings, shop)
+    world.do(migration(world, HTTPBIN).steps)
+    (copied,) = (ref for ref in world.objects if ref.name.startswith("settings-"))
+    if lost == "copy":
+        del world.objects[copied]
+    else:
+        world.objects[copied]["metadata"]["labels"] = {}
+    if lost == "metadata":
+        world.objects[copied]["metadata"]["annotations"] = {}
+    (kept,) = (body["data"] for body in world.objects.values() if journal.is_journal(body))
+    if older:  # which has no copy's name
+        kept["journal.json"] = kept["journal.json"].replace(copied.name, "")
+    world.do(plan_undo(world.survey(), [HTTPBIN]).steps)
+    assert world.objects[Ref("Deployment", NAMESPACE, "shop")]["spec"] == shop["spec"]
+
+
 def test_a_second_run_has_nothing_to_do() -> None:
     world = World(curl())
     world.do(migration(world, HTTPBIN).steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from kubectl_egress import mesh, scan
@@ -13,8 +13,8 @@ from kubectl_egress.apply.waiting import POLL, Say, expired, patiently
 from kubectl_egress.cluster import owners
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.errors import NotFoundError
-from kubectl_egress.journal import from_config_map, is_journal, journal_name
-from kubectl_egress.model import SOURCE_KINDS, Action, Body, Host, Outcome, Plan, Ref, Step
+from kubectl_egress.journal import Journal, ReferenceRecord, from_config_map, is_journal, journal_name
+from kubectl_egress.model import SOURCE_KINDS, Action, Body, Outcome, Plan, Ref, Step
 
 if TYPE_CHECKING:
     from kubectl_egress.cluster import Cluster
@@ -32,7 +32,10 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
     ended = {from_config_map(body).host.name for body in deleted if body is not None and is_journal(body)}
     gone = [one.ref for one in plan.steps if one.action is Action.DELETE and one.ref]
     copies = {(ref.kind, ref.name) for ref in gone if ref.kind in SOURCE_KINDS}
-    plain = patiently(lambda: dict(_plain(cluster, plan)), deadline, say)
+    journals = patiently(lambda: list(_journals(cluster, plan)), deadline, say)
+    plain = {(caller.workload, one.host): caller.plain for one in journals for caller in one.callers}
+    # one that is not deleted may have been read all the same: its label is gone, or it is gone itself
+    copies |= {(one.kind, one.copy) for one in _references(journals, ended)}
 
     def old_pods() -> list[tuple[str, str, str]]:
         owned = pods_of(cluster, step.workloads)
@@ -64,12 +67,18 @@ def for_old_pods(step: Step, plan: Plan, cluster: Cluster, timeout: float, say: 
     return Outcome(step, True)
 
 
-def _plain(cluster: Cluster, plan: Plan) -> Iterator[tuple[tuple[Ref, Host], int]]:
-    """How many URLs of a host a caller had in clear before it was migrated: the journals are there until the end."""
+def _journals(cluster: Cluster, plan: Plan) -> Iterator[Journal]:
+    """Of the plan's hosts: they are there until the end."""
     for host in plan.hosts:
         with contextlib.suppress(NotFoundError):
-            body = cluster.get(Ref("ConfigMap", plan.namespace, journal_name(host), "v1"))
-            yield from (((one.workload, host), one.plain) for one in from_config_map(body).callers)
+            yield from_config_map(cluster.get(Ref("ConfigMap", plan.namespace, journal_name(host), "v1")))
+
+
+def _references(journals: Iterable[Journal], hosts: Collection[str]) -> Iterator[ReferenceRecord]:
+    """What the callers of these hosts were pointed at."""
+    for journal in journals:
+        for caller in journal.callers if journal.host.name in hosts else ():
+            yield from caller.references
 
 
 def needs_proxy(pod: Body, names: set[str], copies: set[tuple[str, str]]) -> bool:

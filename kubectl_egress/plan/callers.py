@@ -184,7 +184,7 @@ def point_at(body: Body, kind: str, source: Ref, copy: Body) -> tuple[Body, tupl
         if used == [source.kind, source.name]:
             address = (*template_steps, *steps)
             body = paths.replaced(body, address, name)
-            records.append(ReferenceRecord(address, original, source.kind, name if source.kind == "Secret" else ""))
+            records.append(ReferenceRecord(address, original, source.kind, name))
     return body, tuple(records)
 
 

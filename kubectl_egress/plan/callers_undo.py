@@ -52,15 +52,15 @@ def undo_caller(
                 body, why = annotation_put_back(body, workload.ref.kind, annotation)
                 left += [_annotation_left(why, journal.host, workload.ref, annotation.key)] if why else []
     copies: list[Body] = []
-    originals = _originals(workload.ref, [*journals, *remaining])
+    known = [record for one in (*journals, *remaining) if (record := one.caller(workload.ref)) is not None]
     for steps, kind, name in _copied(body, workload, records):
         copy = sources.get(Ref(kind, workload.ref.namespace, name))
-        known = originals.get((kind, name), name)
+        origin = _made_from(kind, name, copy, known)
         if copy is None:
-            # a Secret's copy that somebody has deleted: what it was made from is known all the same
-            body = paths.replaced(body, steps, known)
+            # a copy that somebody has deleted: what it was made from is known all the same
+            body = paths.replaced(body, steps, origin)
             continue
-        target, made, why_not = _undo_copy(copy, known, workload.ref, records, remaining, sources)
+        target, made, why_not = _undo_copy(copy, origin, workload.ref, records, remaining, sources)
         body = paths.replaced(body, steps, target)
         copies += [made] if made else []
         left += [_left(why, host, workload.ref, site) for why, host, site in why_not]
@@ -69,10 +69,14 @@ def undo_caller(
     return CallerUndo(workload.ref, workload.document.body, body, tuple(copies), tuple(left))
 
 
-def _originals(workload: Ref, journals: Sequence[Journal]) -> Mapping[tuple[str, str], str]:
-    """By kind and name of each copy of a Secret that a journal knows, the original's name."""
-    records = (record for journal in journals if (record := journal.caller(workload)) is not None)
-    return {(one.kind, one.copy): one.original for record in records for one in record.references if one.copy}
+def _made_from(kind: str, name: str, copy: Body | None, records: Sequence[CallerRecord]) -> str:
+    """The name of what a ConfigMap or Secret was copied from, as a journal knows it, or else it says itself; its own for none of ours.
+
+    Our label may be gone from it: somebody has taken it off, or a policy has.
+    """
+    said = ((copy or {}).get("metadata", {}).get("annotations") or {}).get(ORIGINAL_ANNOTATION)
+    known = (one for record in records for one in record.references if one.kind == kind)
+    return next((one.original for one in known if one.copy == name or one.original == said), name)
 
 
 def _copied(
@@ -88,7 +92,7 @@ def _copied(
 
 def _undo_copy(
     copy: Body,
-    known: str,
+    origin: str,
     workload: Ref,
     records: Sequence[tuple[Journal, CallerRecord]],
     remaining: Sequence[Journal],
@@ -96,13 +100,13 @@ def _undo_copy(
 ) -> tuple[str, Body | None, list[tuple[str, Host, SiteRecord]]]:
     """The name to point at, the copy to make first (None: it is there), and what could not be put back in it.
 
-    `known`: what a journal says that it was made from; its own name where none does.
+    `origin`: the name of what it was made from; its own where that is not known.
     """
     name = copy["metadata"]["name"]
     current = Ref(copy["kind"], workload.namespace, name, "v1")
     original = original_of(current, copy)
     if original == current:  # also where somebody has taken our label off
-        original = replace(current, name=known)
+        original = replace(current, name=origin)
     if original == current:
         return name, None, []
     kept = [
