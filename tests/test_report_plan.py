@@ -141,7 +141,7 @@ def test_waits_say_what_has_come_about() -> None:
     waits = [Step(1, Action.WAIT, CURL, "", wait=Wait.ROLLOUT), Step(1, Action.WAIT, CURL, "", wait=Wait.NO_OLD_PODS)]
     assert outcomes_text([Outcome(one, done) for one in waits for done in (True, False)]) == (
         "deployment.apps/curl rolled out\ndeployment.apps/curl not rolled out\n"
-        "deployment.apps/curl has no old pod left\ndeployment.apps/curl still has old pods\n"
+        "deployment.apps/curl free of old pods\ndeployment.apps/curl not free of old pods\n"
     )
 
 

@@ -30,9 +30,8 @@ VERBED: Mapping[Action | Wait, str] = {
     Wait.NAMED: "known",
     Wait.PAST: "past its entry",
     Wait.ROLLOUT: "rolled out",
-    Wait.NO_OLD_PODS: "has no old pod left",
+    Wait.NO_OLD_PODS: "free of old pods",
 }
-NOT_YET: Mapping[Action | Wait, str] = {Wait.NO_OLD_PODS: "still has old pods"}
 
 
 def plan_text(plan: Plan, width: int | None = None, colour: bool = False) -> str:
@@ -201,7 +200,7 @@ def outcome_line(outcome: Outcome) -> str:
     step = outcome.step
     name = resource_name(step.ref) if step.ref else ", ".join(map(short_name, step.workloads))
     key = step.wait or step.action
-    verb = VERBED[key] if outcome.done else NOT_YET.get(key, f"not {VERBED[key]}")
+    verb = VERBED[key] if outcome.done else f"not {VERBED[key]}"
     note = f" ({outcome.message})" if outcome.message and outcome.done else ""
     note = f": {outcome.message}" if outcome.message and not outcome.done else note
     return urls.shown(" ".join(part for part in (name or step.title, verb) if part) + note)
