@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from kubectl_egress.cli import verify_cluster
 from kubectl_egress.cli.verify_cluster import explained, takers_of
 from kubectl_egress.drift import CODES, Migrations, migrations, originals_of, readable
 from kubectl_egress.drift.mesh_objects import mesh_drifts
+from kubectl_egress.errors import EgressError
 from kubectl_egress.journal import MeshRecord
 from kubectl_egress.mesh import SUBSET
 from kubectl_egress.model import Body, Document, Guard, Host, Judgement, ProxyUnread, Ref, Survey, Verdict
@@ -98,6 +100,17 @@ def test_who_passes_the_alias_by_does_not_fail_closed(asked: Mapping[str, Any], 
         assert (told["failsClosed"], told.get("guarded", False)) == (False, said == "guarded")
     [closed] = migrations(migrated(CALLER), {}, None).items
     assert closed.fails == "closed"
+
+
+def test_of_a_host_that_is_known_by_name_there_is_nothing_to_prove() -> None:
+    survey = migrated(CALLER, asked={"named": True})
+    found = migrations(survey, {}, None)
+    assert "httpbin.org   <none>    named   <none>" in migrations_table(found, NOW)
+    assert [one["named"] for one in migrations_document(found)["items"]] == [True]
+    with pytest.raises(
+        EgressError, match=r"nothing to prove in namespace \S+: of httpbin\.org the mesh knows the name alone"
+    ):
+        verify_cluster._pairs(survey, [])
 
 
 def edited(body: Body, **spec: Any) -> Body:

@@ -174,4 +174,9 @@ def _pairs(seen: Survey, asked: Sequence[Host]) -> list[tuple[Host, Ref]]:
             f"nothing in namespace {seen.namespace} calls {', '.join(map(str, asked))}",
             "kubectl egress inspect shows what is called",
         )
+    if named := ", ".join(str(journal.host) for journal in journals if journal.named):
+        raise EgressError(
+            f"there is nothing to prove in namespace {seen.namespace}: of {named} the mesh knows the name alone",
+            "its callers encrypt by themselves; kubectl egress migrate HOST has the sidecars do it",
+        )
     raise EgressError(f"nothing is migrated in namespace {seen.namespace}", "give -n NAMESPACE for another namespace")

@@ -38,7 +38,7 @@ def _row(item: Migration, now: datetime, wide: bool, everywhere: bool) -> tuple[
     row = (
         str(journal.host),
         ",".join(map(short_name, item.callers)),
-        journal.phase,
+        "named" if journal.named and journal.phase == "migrated" else journal.phase,
         item.fails,
         ",".join(f"{code}" for code in dict.fromkeys(drift.code for drift in item.drifts)),
         journal.run,
@@ -103,6 +103,7 @@ def migration_document(item: Migration) -> dict[str, Any]:
         "port": journal.host.port,
         "namespace": journal.namespace,
         "phase": journal.phase,
+        **({"named": True} if journal.named else {}),
         "run": journal.run,
         "by": journal.by,
         "started": journal.started,

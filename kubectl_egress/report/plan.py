@@ -28,7 +28,7 @@ VERBED: Mapping[Action | Wait, str] = {
     Action.VERIFY: "checked",
     Wait.PROXIES: "ready",
     Wait.NAMED: "known",
-    Wait.PAST: "past its entry",
+    Wait.PAST: "past the entry",
     Wait.ROLLOUT: "rolled out",
     Wait.NO_OLD_PODS: "free of old pods",
 }
