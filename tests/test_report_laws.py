@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kubectl_egress.report.diff import body_diff, text_diff
@@ -20,6 +20,7 @@ def test_no_change_no_diff(body: dict[str, Any]) -> None:
 
 
 @given(BODIES, BODIES)
+@example({"env": [{"name": False}]}, {"env": [{"name": []}]})
 def test_every_change_shows(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert (body_diff({"spec": before}, {"spec": after}) == "") == (before == after)
 

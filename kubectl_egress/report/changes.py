@@ -113,7 +113,8 @@ def _pairs(before: Sequence[Any], after: Sequence[Any]) -> Iterator[tuple[Any, A
 
 
 def _name(item: Any) -> str | None:
-    return item.get("name") if isinstance(item, Mapping) else None
+    name = item.get("name") if isinstance(item, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def _text(before: str, after: str) -> Iterator[Line]:
