@@ -31,6 +31,8 @@ class Server:
         self.moving = 0
         """How often the object moves while a patch is on its way."""
         self.patches = 0
+        self.answering: Callable[[], None] = lambda: None
+        """What happens between a patch and its answer, once."""
 
     def write(self, lease: Lease | None) -> None:
         self.body = dict(to_config_map(JOURNAL, lease))
@@ -54,7 +56,10 @@ class Server:
         if change.op == "remove":
             del data[LEASE_KEY]
         self.body = {**self.get(ref), "data": data}
-        return self.body
+        stored = self.body
+        answering, self.answering = self.answering, lambda: None
+        answering()
+        return stored
 
     @property
     def lease(self) -> Lease | None:
@@ -200,6 +205,60 @@ def test_a_run_that_slept_while_another_one_took_over_writes_nothing_more(
             run.check_known()
     run.release()
     assert server.body == after, "what is not ours is not given back"
+
+
+@pytest.mark.parametrize(
+    ("happens", "whose"),
+    [(taken_over, "run 0000beef of ann@desk"), (gives_back, "another run"), (ends, "another run")],
+)
+def test_a_run_that_slept_over_the_answer_to_its_renewal_writes_nothing_more(
+    happens: Callable[[Server], None], whose: str, clock: Clock
+) -> None:
+    """The answer is as old as the sleep: it is no sign that nobody has taken over since."""
+    server = Server()
+    run = held(server)
+
+    def sleep() -> None:
+        clock.now += 3600
+        happens(server)
+
+    server.answering = sleep
+    clock.now += 5
+    with pytest.raises(LeaseLostError, match=f"{whose} has taken over {JOURNAL.ref.name}"):
+        run.before(WRITE)
+    run.release()
+
+
+def test_a_run_that_slept_over_the_answer_to_its_renewal_and_was_not_missed_goes_on(clock: Clock) -> None:
+    server = Server()
+    run = held(server)
+
+    def sleep() -> None:
+        clock.now += 3600
+
+    server.answering = sleep
+    clock.now += 5
+    run.before(WRITE)
+    assert server.patches == 2
+    run.release()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_run_that_slept_over_the_answer_to_its_journal_writes_nothing_more(known: bool, clock: Clock) -> None:
+    """Also where an undo holds on to a journal whose answer was lost: nobody knows how long ago it was written."""
+    server = Server()
+    run = HeldLeases(as_cluster(server))
+    created = Step(1, Action.CREATE, JOURNAL.ref, "", after=to_config_map(JOURNAL, OURS))
+    run.before(created)
+    clock.now += 3600
+    taken_over(server)
+    if known:
+        run.after(Outcome(created, True))
+    else:
+        run.hold(JOURNAL.ref, to_config_map(JOURNAL, OURS))
+    with pytest.raises(LeaseLostError):
+        run.before(WRITE)
+    run.release()
 
 
 def test_a_run_that_slept_and_does_not_reach_the_server_writes_nothing(clock: Clock) -> None:

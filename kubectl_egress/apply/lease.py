@@ -42,6 +42,9 @@ class HeldLeases:
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._renewed = _now()
+        """When what made the oldest of them hold was sent: the answer may have waited for a process that stood still."""
+        self._sent = self._renewed
+        """When the last write was begun."""
         self._lost = ""
         self._trouble = ""
         self._renewing = 0
@@ -55,12 +58,13 @@ class HeldLeases:
         """
         if threading.get_ident() == self._renewing:
             return
-        if self._leases and _now() - self._renewed > 2 * RENEW:
-            # This process was stopped, or kept from the server.
-            self._renew()
+        for _ in range(2):  # it may have been stopped in the middle of a renewal
+            if self._leases and _now() - self._renewed > 2 * RENEW:
+                # This process was stopped, or kept from the server.
+                self._renew()
         self.check_known()
         if self._leases and _now() - self._renewed > EXPIRY:
-            raise UnreachableError(f"the journal could not be renewed: {self._trouble}")
+            raise UnreachableError(f"the journal could not be renewed: {self._trouble or 'the answer came too late'}")
         for ref, lease in self._leaving.items():
             # Nobody renews it any more. Gone: as the attempt before would have it.
             with contextlib.suppress(NotFoundError):
@@ -76,6 +80,7 @@ class HeldLeases:
     def before(self, step: Step) -> None:
         """Before a step that writes, errors as in `check`. A journal that it closes or deletes is renewed no more."""
         self.check()
+        self._sent = _now()
         if step.ref in self._leases and _gives_back(step):
             with self._lock:
                 lease = self._unsettled[step.ref] = self._leases.pop(step.ref)
@@ -91,16 +96,16 @@ class HeldLeases:
         self._unsettled.clear()
         step = outcome.step
         if outcome.done and step.ref is not None and step.after is not None and _takes(step):
-            self.hold(step.ref, step.after)
+            self.hold(step.ref, step.after, self._sent)
 
-    def hold(self, journal: Ref, body: Body) -> None:
-        """Renew the lease in this journal of our own from now on."""
+    def hold(self, journal: Ref, body: Body, since: float = float("-inf")) -> None:
+        """Renew the lease in this journal of our own from now on; `since`: when it was sent, if that is known."""
         lease = lease_of(body)
         with self._lock:
             if lease is None or journal in self._leases:
                 return
+            self._renewed = min(self._renewed, since) if self._leases else since
             self._leases[journal] = lease
-            self._renewed = _now()
         if not self._thread.is_alive():
             self._thread.start()
 
@@ -126,6 +131,7 @@ class HeldLeases:
                 self._renewing = 0
 
     def _renew_each(self) -> None:
+        sent = _now()
         for ref, lease in () if self._lost or self._ending.is_set() else tuple(self._leases.items()):
             renewed = replace(lease, renewed=datetime.now(UTC).isoformat(timespec="milliseconds"))
             operations = [_is(lease), PatchOperation("replace", ADDRESS, lease_text(renewed))]
@@ -141,7 +147,7 @@ class HeldLeases:
                 self._trouble = error.message  # the server is busy or away: the next beat asks again
                 return
             self._leases[ref] = renewed
-        self._renewed = _now()
+        self._renewed = sent
 
     def _why_lost(self, ref: Ref, lease: Lease) -> str:
         """Whose the journal is now; empty where an answer of ours was lost, and it is still ours."""

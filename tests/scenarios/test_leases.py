@@ -12,7 +12,6 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from kubectl_egress.lab.client import Lab
 from tests import build
 from tests.fault_proxy import Asked, Fault, FaultProxy
 from tests.scene import HOST, NATIVE, Scene
+from tests.side_by_side import side_by_side
 from tests.warm import WarmProcess, start_lab
 
 pytestmark = pytest.mark.lab
@@ -133,9 +133,6 @@ def test_who_wakes_up_too_late_writes_nothing_more(
                 assert scene.egress("verify", HOST).status == 0
             scene.delete("Deployment", CALLER)
 
-    with ThreadPoolExecutor(len(SLEEPS)) as pool:
-        for name, found in {name: pool.submit(one, sleep) for name, sleep in SLEEPS.items()}.items():
-            with subtests.test(name):
-                found.result()
+    side_by_side(subtests, SLEEPS.items(), one)
     assert lab.counters().in_clear == 0
     assert not lab.counters().clear_bytes
