@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kubectl_egress import kinds, paths
@@ -28,7 +29,7 @@ def write(step: Step, cluster: Cluster, *, dry_run: bool, check: Callable[[], No
     Where no answer came, or one that leaves open whether it was done, it is tried again: every write has its own
     precondition, so that it is done once. `check` is asked before each further attempt, and may raise.
     """
-    doing = {Action.CREATE: _create, Action.DELETE: _delete}.get(step.action, _patch)
+    doing = {Action.CREATE: _create, Action.DELETE: _delete}.get(step.action, partial(_patch, check=check))
     for attempt in range(1, ATTEMPTS):
         try:
             return doing(step, cluster, dry_run)
@@ -108,7 +109,7 @@ def _delete(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
     return Outcome(step, True)
 
 
-def _patch(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
+def _patch(step: Step, cluster: Cluster, dry_run: bool, check: Callable[[], None]) -> Outcome:
     assert step.ref is not None, "a patch step has an object"
     try:
         stored = cluster.patch(step.ref, step.patch, dry_run=dry_run)
@@ -131,6 +132,7 @@ def _patch(step: Step, cluster: Cluster, dry_run: bool) -> Outcome:
                 status=error.status,
                 reason=error.reason,
             ) from error
+        check()
         stored = cluster.patch(step.ref, again, dry_run=dry_run)
     if step.action is Action.PATCH:
         standing.refuse_changed(step, stored)
