@@ -32,8 +32,8 @@ from tests.sharing import UNDER_TEST, shares_fixtures
 from tests.warm import start_lab
 
 HERE = Path(__file__).parent
-_LONGEST = ("test_private_ca", "test_ip_families", "test_harness")
-"""Tests of a minute and more, each of which waits most of its time, or has clusters of its own."""
+_LONGEST = ("test_private_ca", "test_ip_families")
+"""A minute and more each, of which they wait most."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
