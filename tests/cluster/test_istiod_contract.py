@@ -172,11 +172,11 @@ def test_the_three_objects_together(stage: Stage, objects: Callable[..., Body]) 
     ids=["before it", "beside its route", "not at all"],
 )
 def test_a_route_that_takes_tls_connections_past_the_entry(
-    stage: Stage, objects: Callable[..., Body], made: Callable[[Body, Body], Body] | None, cluster: str
+    stage: Stage, objects: Callable[..., Body], made: Callable[[Body, Body, Host], Body] | None, cluster: str
 ) -> None:
     rule, entry, route = ours(stage.scene.namespace)
     objects(rule)
-    objects(made(route, entry) if made else route)
+    objects(made(route, entry, HOST) if made else route)
     objects(entry)
     wanted = (cluster,)
     stage.when(lambda said: (found := routed(said)) is not None and found.clusters == wanted, f"the route is {wanted}")
