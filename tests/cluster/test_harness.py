@@ -86,7 +86,7 @@ def test_a_run_that_is_ended_leaves_nothing(
         )
     try:
         until(lambda: list(temporary.glob(f"{PREFIX}*/{when}")), f"{when} of a cluster: {said.read_text()}", PATIENCE)
-        assert mentioning(temporary)
+        until(lambda: mentioning(temporary), "a process of it", PATIENCE)
         os.killpg(process.pid, end) if everybody else process.send_signal(end)
         process.wait(PATIENCE)
         assert process.returncode != 0
