@@ -167,18 +167,18 @@ def test_the_three_objects_together(stage: Stage, objects: Callable[..., Body]) 
 
 
 @pytest.mark.parametrize(
-    ("made", "cluster"),
+    ("made", "upstream"),
     [(before_entry, PLAIN), (passing, SUBSET_CLUSTER), (None, SUBSET_CLUSTER)],
     ids=["before it", "beside its route", "not at all"],
 )
 def test_a_route_that_takes_tls_connections_past_the_entry(
-    stage: Stage, objects: Callable[..., Body], made: Callable[[Body, Body, Host], Body] | None, cluster: str
+    stage: Stage, objects: Callable[..., Body], made: Callable[[Body, Body, Host], Body] | None, upstream: str
 ) -> None:
     rule, entry, route = ours(stage.scene.namespace)
     objects(rule)
     objects(made(route, entry, HOST) if made else route)
     objects(entry)
-    wanted = (cluster,)
+    wanted = (upstream,)
     stage.when(lambda said: (found := routed(said)) is not None and found.clusters == wanted, f"the route is {wanted}")
     stage.when(lambda said: {PLAIN, SECURE, SUBSET_CLUSTER} <= named(said).keys(), "the clusters are there")
     [pod] = stage.scene.pods("caller")
