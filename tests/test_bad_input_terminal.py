@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from kubectl_egress.lab.client import Lab
 from kubectl_egress.model import PatchOperation
 from tests import build
+from tests.fault_proxy import Fault, FaultProxy
 from tests.scene import HOST, NATIVE, Scene
 from tests.terminal import END_OF_FILE, ENTER, INTERRUPT, PROMPT, typed
 from tests.test_bad_input_cluster import call
@@ -54,6 +56,17 @@ def test_anything_but_yes_changes_nothing(answer: str, scene: Scene) -> None:
 def test_ctrl_c_at_the_prompt(scene: Scene) -> None:
     before = scene.versions()
     run = typed(scene, *MIGRATE, answers=[(PROMPT, INTERRUPT)])
+    assert run.status == 130
+    assert run.out.endswith("\nInterrupted: nothing was changed.\n")
+    assert scene.versions() == before
+
+
+def test_ctrl_c_while_a_silent_sidecar_is_asked_again(scene: Scene, tmp_path: Path) -> None:
+    before = scene.versions()
+    with FaultProxy(scene.lab.kubeconfig, tmp_path) as between:
+        scene.kubeconfig = between.kubeconfig
+        between.rule(scene.namespace, lambda asked: Fault() if asked.subresource in ("portforward", "exec") else None)
+        run = typed(scene, *MIGRATE, answers=[("waiting for the sidecar of pod", INTERRUPT)])
     assert run.status == 130
     assert run.out.endswith("\nInterrupted: nothing was changed.\n")
     assert scene.versions() == before

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kubectl_egress.apply.pods import finished, terminating
-from kubectl_egress.apply.waiting import POLL
+from kubectl_egress.apply.waiting import POLL, Say
 from kubectl_egress.cluster.proxies import is_running, not_running, pod_ref, read_proxies
 from kubectl_egress.cluster.survey import pods_of
 from kubectl_egress.model import ProxyUnread, Ref
@@ -20,14 +20,15 @@ LONGEST = 10.0
 
 
 def still_unread(
-    cluster: Cluster, workloads: Sequence[Ref], unread: Mapping[Ref, ProxyUnread], *, longest: float = LONGEST
+    cluster: Cluster, workloads: Sequence[Ref], unread: Mapping[Ref, ProxyUnread], say: Say
 ) -> Mapping[Ref, ProxyUnread]:
-    """Those of the workloads' unread sidecars, by pod, that do not answer in `longest` seconds either, and why.
+    """Those of the workloads' unread sidecars, by pod, that do not answer in `LONGEST` seconds either, and why.
 
     Without pods that are gone, that have been told to go or that have not started. Raises what the lists raise.
     """
-    deadline = time.monotonic() + longest
+    deadline = time.monotonic() + LONGEST
     while unread and time.monotonic() < deadline:
+        say(f"waiting for the sidecar of pod {next(iter(unread)).name} to answer")
         time.sleep(POLL)
         pods = [pod for found in pods_of(cluster, workloads).values() for pod in found if pod_ref(pod) in unread]
         staying = [pod for pod in pods if not terminating(pod) and not finished(pod)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import secrets
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 
 from kubectl_egress.apply import InterruptedMigrationError, wait_free
@@ -86,15 +87,26 @@ def new_lease() -> Lease:
 
 def waited_for_others(cluster: Cluster, seen: Survey, hosts: Collection[Host]) -> bool:
     """Whether another run had to be waited for, so that the survey is out of date. ConflictError if it is at work."""
-    ticker = Ticker(sys.stderr)
-
-    def now(text: str) -> None:
-        interrupts.check()
-        ticker.now(text)
-
     journals = [document for document in seen.journals if from_config_map(document.body).host in hosts]
+    with before_the_first_write() as ticker:
+        return wait_free(cluster, journals, ticker.now, ticker.line)
+
+
+class Waiting(Ticker):
+    """Also where nothing is written that Ctrl-C would be noticed by."""
+
+    def now(self, text: str) -> None:
+        """See Ticker."""
+        interrupts.check()
+        super().now(text)
+
+
+@contextlib.contextmanager
+def before_the_first_write() -> Iterator[Ticker]:
+    """What is waited for is said on stderr; whoever interrupts it hears that nothing was changed."""
+    ticker = Waiting(sys.stderr)
     try:
-        return wait_free(cluster, journals, now, ticker.line)
+        yield ticker
     except KeyboardInterrupt:
         raise KeyboardInterrupt("\nInterrupted: nothing was changed.") from None
     finally:

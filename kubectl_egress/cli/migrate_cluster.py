@@ -11,7 +11,7 @@ from kubectl_egress.apply import Conditions, transaction
 from kubectl_egress.apply.answering import still_unread
 from kubectl_egress.cli.authorities import certificates, check_certificates
 from kubectl_egress.cli.calls import Calls
-from kubectl_egress.cli.doing import Narration, hosts_text, new_lease, waited_for_others
+from kubectl_egress.cli.doing import Narration, before_the_first_write, hosts_text, new_lease, waited_for_others
 from kubectl_egress.cli.migrate import (
     NOTHING_CALLED,
     Choice,
@@ -257,7 +257,9 @@ def check_sidecars(plan: Plan, seen: Survey, cluster: Cluster) -> None:
     pods = [pod_ref(pod) for one in seen.workloads if one.ref in waited for pod in one.pods if not is_leaving(pod)]
     said = {pod: seen.proxies.get(pod) for pod in pods}
     silent = {pod: one for pod, one in said.items() if isinstance(one, ProxyUnread)}
-    for pod, unread in still_unread(cluster, sorted(waited), silent).items():
+    with before_the_first_write() as ticker:
+        left = still_unread(cluster, sorted(waited), silent, ticker.now)
+    for pod, unread in left.items():
         raise UnreachableError(
             f"nothing was changed: the sidecar of pod {pod.name} does not answer: {unread.reason}",
             f"kubectl logs {pod.name} -c istio-proxy -n {pod.namespace} says why; kubectl delete pod {pod.name} "
